@@ -1,0 +1,135 @@
+/* Coherence: positions, the freshness lease, the atomic steps in Redis, gap detection, replay.
+ *
+ * State in Redis per shard s:  <prefix>~m:<s>  hash {run, inc, seq};  <prefix>~l:<s>  stream, ids seq-1, MAXLEN ~ log_max;
+ *                              channel <prefix>~c:<s>
+ * State here per shard: pos = one word (generation << 44 | applied sequence), incarnation, floor, lease_until;
+ * and iv[stripe], the position of the last invalidation of any key of that stripe.
+ *
+ *   as-of of a value   = a pos word; comparable within a shard, because a generation only grows
+ *   fence of a fill    = p0 taken before the read; after publishing the entry: current(p0) says iv <= p0, generation same
+ *   hit                = lease held (asked before the entry is loaded) and as-of not below the shard's floor
+ *
+ * The room owns the greeting (incarnation first, before anything is trusted), the subscription's messages and the timers;
+ * it is driven by the redis room's handlers on the I/O thread. Steps called by workers are marked (W).
+ */
+#ifndef NEAR_COHERENCE_COHERENCE_H
+#define NEAR_COHERENCE_COHERENCE_H
+
+#include "redis/redis.h"
+
+typedef struct near__coherence near__coherence;
+typedef uint64_t near__pos;
+#define NEAR__SEQ_BITS 44
+#define NEAR__SEQ_MASK ((UINT64_C(1) << NEAR__SEQ_BITS) - 1)
+
+/* What a message says of its key. */
+typedef enum near__change {
+	NEAR__CHANGE_PUT = 'p',        /* a new value is in Redis: drop older */
+	NEAR__CHANGE_INVALIDATE = 'i', /* drop, may be kept as stale */
+	NEAR__CHANGE_REMOVE = 'r',     /* drop for good */
+	NEAR__CHANGE_TAG = 't'         /* key = 8 bytes of the tag's hash: everything older with this tag */
+} near__change;
+
+/* News for core, on the I/O thread. */
+typedef struct near__coherence_news {
+	void *ctx;
+	/* Entries of `key` with as-of below `pos` are to go. Called after iv was raised and before pos moves. */
+	void (*drop)(void *ctx, unsigned shard, near__change change, const void *key, size_t key_size, near__pos pos);
+	void (*filled)(void *ctx, unsigned shard, const void *key, size_t key_size); /* somebody's load ended */
+	void (*flushed)(void *ctx, unsigned shard);
+	void (*gap)(void *ctx, unsigned shard);
+	void (*up)(void *ctx);   /* greeting done, incarnations known: Redis may be used */
+	void (*down)(void *ctx, const char *why);
+} near__coherence_news;
+
+typedef struct near__coherence_config {
+	near__redis_config redis; /* url, limits, thread name, stats, log; channels and handlers are filled in here */
+	const char *prefix;       /* of near__l2_prefix */
+	unsigned shards;
+	uint64_t lease_ms, log_max;
+	near__coherence_news news;
+} near__coherence_config;
+
+near_status near__coherence_open(const near__coherence_config *config, near__coherence **coherence);
+void near__coherence_close(near__coherence *coherence);
+near__redis *near__coherence_redis(near__coherence *coherence); /* for plain GETs by core */
+
+/* --- the read side; any thread, no waiting */
+unsigned near__coherence_shard(const near__coherence *coherence, uint64_t shared_hash);
+near__pos near__coherence_pos(const near__coherence *coherence, unsigned shard);
+uint64_t near__coherence_incarnation(const near__coherence *coherence, unsigned shard); /* 0: not known now */
+/* The shortest lease of all shards ends here (near clock; already less the coarse clock's lateness): check before loading
+ * an entry, with the coarse clock. */
+int64_t near__coherence_lease_until(const near__coherence *coherence);
+int64_t near__coherence_shard_lease_until(const near__coherence *coherence, unsigned shard);
+/* The highest floor of all shards: an as-of at or above it needs no look at its own shard's floor. */
+near__pos near__coherence_floor_max(const near__coherence *coherence);
+near__pos near__coherence_floor(const near__coherence *coherence, unsigned shard);
+/* The fence (after a full fence): nothing newer than `asof` is known for the key. */
+bool near__coherence_current(const near__coherence *coherence, unsigned shard, uint64_t shared_hash, near__pos asof);
+/* Position of the last invalidation of a tag in a shard, 0 none: an entry with the tag is valid if its as-of is not below. */
+near__pos near__coherence_tag_pos(const near__coherence *coherence, unsigned shard, uint64_t tag);
+/* Own writes: raise iv of the key to `pos` and return. */
+void near__coherence_raise(near__coherence *coherence, unsigned shard, uint64_t shared_hash, near__pos pos);
+/* Redis's clock now, ms, from the last position step; 0 unknown. */
+uint64_t near__coherence_redis_ms(const near__coherence *coherence);
+
+/* --- the atomic steps (W): one round trip each. Statuses of near__redis_call, and NEAR_E_REDIS for error replies. */
+typedef struct near__step {
+	unsigned shard;
+	const void *key;
+	size_t key_size;
+	const char *data_name, *token_name;
+	size_t data_name_size, token_name_size;
+	int64_t deadline_ns;
+} near__step;
+
+/* seq+1, token and data deleted (keep_stale: data marked stale instead), log, publish. *pos: its position, in the present
+ * generation; 0 when the shard's incarnation changed meanwhile. */
+near_status near__coherence_invalidate(near__coherence *c, const near__step *step, near__change change, bool keep_stale,
+                                       near__pos *pos);
+
+typedef struct near__put_step {
+	const void *envelope; /* carries near__coherence_incarnation(shard) as it was read before */
+	size_t envelope_size;
+	uint64_t incarnation;
+	uint64_t life_ms;     /* of the key in Redis: fresh and stale window together */
+	char mode;            /* 's' set, 'a' add, 'r' replace, 'c' compare version with `expected` */
+	uint64_t version;     /* 's': 0, or refuse when the fresh value's version is the same or higher */
+	uint64_t expected;
+} near__put_step;
+/* NEAR_OK; NEAR_EXISTS, NEAR_MISS, NEAR_CONFLICT as the mode says, nothing done then. *retry true: put->incarnation is not
+ * the present one and nothing was done; the room knows the present one now: encode again and call again. */
+near_status near__coherence_put(near__coherence *c, const near__step *step, const near__put_step *put, near__pos *pos,
+                                bool *retry);
+
+typedef struct near__token {
+	uint64_t incarnation;
+	unsigned char nonce[16];
+} near__token;
+typedef enum near__token_answer { NEAR__TOKEN_VALUE, NEAR__TOKEN_GRANTED, NEAR__TOKEN_WAIT } near__token_answer;
+/* mode 'm' miss: a fresh value of the present incarnation, else the token. 'r' refresh: only a value created after
+ * `seen` (ms of Redis's clock), else the token. 'x' reject: the caller could not use the envelope whose checksum is `seen`.
+ * *value: the raw bytes when VALUE, and also when GRANTED and something stale is there (may be NULL); the caller's to free.
+ * *wait_ms: how long the present token lives, when WAIT. */
+near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen, uint64_t token_ms,
+                                  near__token_answer *answer, near__token *token, near__reply **value, uint64_t *wait_ms);
+/* Stores what a load brought, if the token is still held and its incarnation present, and tells waiters. NEAR_OK stored;
+ * NEAR_CONFLICT overtaken. */
+near_status near__coherence_fill(near__coherence *c, const near__step *step, const near__token *token, const void *envelope,
+                                 size_t envelope_size, uint64_t life_ms);
+/* The load failed: gives the token back and tells waiters. */
+void near__coherence_token_release(near__coherence *c, const near__step *step, const near__token *token);
+/* New envelope bytes in place of those whose checksum is `sum`: a longer life without a change. NEAR_OK, NEAR_MISS. */
+near_status near__coherence_touch(near__coherence *c, const near__step *step, uint64_t sum, const void *envelope,
+                                  size_t envelope_size, uint64_t life_ms);
+/* Logged in all shards, one pipeline. */
+near_status near__coherence_invalidate_tag(near__coherence *c, uint64_t tag, int64_t deadline_ns);
+/* Journal overflow: everything of the shard is void: a new incarnation, which every process notices. */
+near_status near__coherence_void_shard(near__coherence *c, unsigned shard, int64_t deadline_ns);
+
+size_t near__coherence_lease_json(near__coherence *c, char *buf, size_t buf_size);
+/* The keys, channels and commands an ACL user needs: one rule line. */
+size_t near__coherence_acl(const char *prefix, char *buf, size_t buf_size);
+
+#endif
