@@ -7,12 +7,40 @@
 #ifndef NEAR_BASE_BASE_H
 #define NEAR_BASE_BASE_H
 
+#include <assert.h> /* static_assert */
+#include <stdatomic.h>
 #include <nearcache/nearcache.h>
 
 #define NEAR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define NEAR_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define NEAR_LINE 64
 #define NEAR_ALIGNED_LINE __attribute__((aligned(NEAR_LINE)))
+
+/* Which sanitizer watches, if any. The memory of our arenas and the orders of ck's inline assembly are invisible to both,
+ * so the rooms that hide them tell the sanitizer in words of its own (base/mem.c, sync/epoch.c). */
+#if defined(__SANITIZE_THREAD__)
+#define NEAR__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NEAR__TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define NEAR__ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NEAR__ASAN 1
+#endif
+#endif
+
+/* A full fence: no load or store passes it in either direction. TSan knows no fences, only operations on objects, so
+ * there it is a read-modify-write of one object that all fences share, which orders at least as much. */
+#ifdef NEAR__TSAN
+extern _Atomic(unsigned) near__fence_object;
+#define near__fence() ((void)atomic_fetch_add_explicit(&near__fence_object, 1u, memory_order_seq_cst))
+#else
+#define near__fence() atomic_thread_fence(memory_order_seq_cst)
+#endif
 
 /* Prints the broken invariant and aborts. */
 _Noreturn void near__assert_failed(const char *what, const char *file, int line);
