@@ -4,6 +4,7 @@
 #define NEAR_STATS_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include "sync/thread.h"
 
@@ -35,9 +36,12 @@ static inline void near__count_by(near__stats *stats, near__thread *self, unsign
 {
 	uint32_t i = self->index < NEAR__STRIPES - 1 ? self->index : NEAR__STRIPES - 1;
 	near__stripe *s = atomic_load_explicit(&stats->stripe[i], memory_order_acquire);
-	if (NEAR_UNLIKELY(s == NULL))
+	bool shared = i == NEAR__STRIPES - 1;
+	if (NEAR_UNLIKELY(s == NULL)) {
 		s = near__stats_stripe_make(stats, i);
-	if (NEAR_UNLIKELY(self->index >= NEAR__STRIPES - 1)) {
+		shared = s == atomic_load_explicit(&stats->stripe[NEAR__STRIPES - 1], memory_order_relaxed);
+	}
+	if (NEAR_UNLIKELY(shared)) {
 		atomic_fetch_add_explicit(&s->value[which], n, memory_order_relaxed);
 		return;
 	}
