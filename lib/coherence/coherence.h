@@ -1,13 +1,22 @@
 /* Coherence: positions, the freshness lease, the atomic steps in Redis, gap detection, replay.
  *
- * State in Redis per shard s:  <prefix>~m:<s>  hash {run, inc, seq};  <prefix>~l:<s>  stream, ids seq-1, MAXLEN ~ log_max;
- *                              channel <prefix>~c:<s>
+ * State in Redis per shard s:  <prefix>~m:<s>  hash {run, inc, seq, n, t<stripe>...};  <prefix>~l:<s>  stream, ids seq-1,
+ *                              MAXLEN ~ log_max;  channel <prefix>~c:<s>
+ *     run   the server process that the rest is of: another one (restart, failover, lost data) starts a new incarnation
+ *     inc   the incarnation, 64 bits as 16 hex digits; envelopes, tokens and messages carry it
+ *     seq   the sequence of the last change;  n  the number of shards;  t<stripe>  sequence of the last invalidation of a
+ *           tag of that stripe (NEAR__TAG_STRIPES of them, so their room is bounded and needs no expiry)
+ *
  * State here per shard: pos = one word (generation << 44 | applied sequence), incarnation, floor, lease_until;
  * and iv[stripe], the position of the last invalidation of any key of that stripe.
  *
  *   as-of of a value   = a pos word; comparable within a shard, because a generation only grows
- *   fence of a fill    = p0 taken before the read; after publishing the entry: current(p0) says iv <= p0, generation same
+ *   fence of a fill    = p0 taken before the read; after publishing the entry: current(p0) says iv <= p0, floor <= p0
  *   hit                = lease held (asked before the entry is loaded) and as-of not below the shard's floor
+ *
+ * Order for a reader of L2: first p0 = near__coherence_pos, then near__coherence_incarnation, then the GET. The other way
+ * round a change of incarnation in between would lend a dead value a new as-of.
+ * Before the first greeting: pos 0, incarnation 0, no lease. Whatever was kept as of 0 is below the floor after it.
  *
  * The room owns the greeting (incarnation first, before anything is trusted), the subscription's messages and the timers;
  * it is driven by the redis room's handlers on the I/O thread. Steps called by workers are marked (W).
@@ -21,6 +30,7 @@ typedef struct near__coherence near__coherence;
 typedef uint64_t near__pos;
 #define NEAR__SEQ_BITS 44
 #define NEAR__SEQ_MASK ((UINT64_C(1) << NEAR__SEQ_BITS) - 1)
+#define NEAR__TAG_STRIPES 16384 /* per shard; a tag's stripe is its hash modulo this */
 
 /* What a message says of its key. */
 typedef enum near__change {
@@ -43,8 +53,9 @@ typedef struct near__coherence_news {
 } near__coherence_news;
 
 typedef struct near__coherence_config {
-	near__redis_config redis; /* url, limits, thread name, stats, log; channels and handlers are filled in here */
-	const char *prefix;       /* of near__l2_prefix */
+	/* Url, limits, thread name, stats (not NULL), log; channels, handlers and tick_ms are filled in here. */
+	near__redis_config redis;
+	const char *prefix; /* of near__l2_prefix; copied */
 	unsigned shards;
 	uint64_t lease_ms, log_max;
 	near__coherence_news news;
@@ -71,8 +82,18 @@ bool near__coherence_current(const near__coherence *coherence, unsigned shard, u
 near__pos near__coherence_tag_pos(const near__coherence *coherence, unsigned shard, uint64_t tag);
 /* Own writes: raise iv of the key to `pos` and return. */
 void near__coherence_raise(near__coherence *coherence, unsigned shard, uint64_t shared_hash, near__pos pos);
+/* Between pos words and what an envelope holds (incarnation, bare sequence). seq_of: the sequence of `pos` if it was taken
+ * in `incarnation`, else 0, which is older than everything: the as-of to write into an envelope (of a fill: with the
+ * token's incarnation). pos_of: the word for a sequence of `incarnation`; 0 when that is not the present one: the as-of of
+ * a value found in L2, to compare with near__coherence_tag_pos. */
+uint64_t near__coherence_seq_of(const near__coherence *coherence, unsigned shard, near__pos pos, uint64_t incarnation);
+near__pos near__coherence_pos_of(const near__coherence *coherence, unsigned shard, uint64_t incarnation, uint64_t seq);
 /* Redis's clock now, ms, from the last position step; 0 unknown. */
 uint64_t near__coherence_redis_ms(const near__coherence *coherence);
+/* Waits until every shard holds its lease. NEAR_OK, NEAR_E_TIMEOUT. */
+near_status near__coherence_wait_lease(near__coherence *coherence, int64_t deadline_ns);
+/* The last trouble with Redis in words: an error reply to a step, else what the redis room says; "" without. */
+size_t near__coherence_last_error(near__coherence *coherence, char *buf, size_t buf_size);
 
 /* --- the atomic steps (W): one round trip each. Statuses of near__redis_call, and NEAR_E_REDIS for error replies. */
 typedef struct near__step {
@@ -90,16 +111,19 @@ near_status near__coherence_invalidate(near__coherence *c, const near__step *ste
                                        near__pos *pos);
 
 typedef struct near__put_step {
-	const void *envelope; /* carries near__coherence_incarnation(shard) as it was read before */
+	const void *envelope; /* carries `incarnation` */
 	size_t envelope_size;
-	uint64_t incarnation;
+	uint64_t incarnation; /* near__coherence_incarnation(shard) as it was read before encoding */
 	uint64_t life_ms;     /* of the key in Redis: fresh and stale window together */
-	char mode;            /* 's' set, 'a' add, 'r' replace, 'c' compare version with `expected` */
+	/* 's' set, 'a' add, 'r' replace, 'c' compare version with `expected`. A fresh "the source does not have it" counts as
+	 * no value. */
+	char mode;
 	uint64_t version;     /* 's': 0, or refuse when the fresh value's version is the same or higher */
 	uint64_t expected;
 } near__put_step;
-/* NEAR_OK; NEAR_EXISTS, NEAR_MISS, NEAR_CONFLICT as the mode says, nothing done then. *retry true: put->incarnation is not
- * the present one and nothing was done; the room knows the present one now: encode again and call again. */
+/* NEAR_OK; NEAR_EXISTS, NEAR_MISS, NEAR_CONFLICT as the mode says, nothing done then. *retry true (and NEAR_OK):
+ * put->incarnation is not the present one and nothing was put; the room knows the present one now: encode again and call
+ * again. */
 near_status near__coherence_put(near__coherence *c, const near__step *step, const near__put_step *put, near__pos *pos,
                                 bool *retry);
 
@@ -114,8 +138,9 @@ typedef enum near__token_answer { NEAR__TOKEN_VALUE, NEAR__TOKEN_GRANTED, NEAR__
  * *wait_ms: how long the present token lives, when WAIT. */
 near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen, uint64_t token_ms,
                                   near__token_answer *answer, near__token *token, near__reply **value, uint64_t *wait_ms);
-/* Stores what a load brought, if the token is still held and its incarnation present, and tells waiters. NEAR_OK stored;
- * NEAR_CONFLICT overtaken. */
+/* Stores what a load brought, if the token is still held, its incarnation present and no tag of the envelope invalidated
+ * since its as-of, and tells waiters. The envelope carries the token's incarnation. NEAR_OK stored; NEAR_CONFLICT
+ * overtaken. When Redis refuses (NEAR_E_UNAVAILABLE, NEAR_E_REDIS) the token has been given back. */
 near_status near__coherence_fill(near__coherence *c, const near__step *step, const near__token *token, const void *envelope,
                                  size_t envelope_size, uint64_t life_ms);
 /* The load failed: gives the token back and tells waiters. */
@@ -125,11 +150,17 @@ near_status near__coherence_touch(near__coherence *c, const near__step *step, ui
                                   size_t envelope_size, uint64_t life_ms);
 /* Logged in all shards, one pipeline. */
 near_status near__coherence_invalidate_tag(near__coherence *c, uint64_t tag, int64_t deadline_ns);
-/* Journal overflow: everything of the shard is void: a new incarnation, which every process notices. */
+/* Journal overflow, or any doubt: everything of the shard is void: a new incarnation, which every process notices. */
 near_status near__coherence_void_shard(near__coherence *c, unsigned shard, int64_t deadline_ns);
 
 size_t near__coherence_lease_json(near__coherence *c, char *buf, size_t buf_size);
 /* The keys, channels and commands an ACL user needs: one rule line. */
 size_t near__coherence_acl(const char *prefix, char *buf, size_t buf_size);
+
+#ifdef NEARCACHE_TEST_HOOKS
+/* Asked for every message before it is looked at; false: it is lost, as if the network had. */
+extern bool (*near__coherence_message_hook)(near__coherence *c, const char *channel, size_t channel_size,
+                                            const char *bytes, size_t size);
+#endif
 
 #endif
