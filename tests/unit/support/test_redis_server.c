@@ -115,13 +115,19 @@ static void crash__of_the_test__takes_the_server_along(void **state)
 	assert_int_equal(pipe(pipe_fds), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		pid_t server = redis_server_pid(redis_server_start(NULL));
-		if (write(pipe_fds[1], &server, sizeof(server)) != sizeof(server))
+		redis_server *redis = redis_server_start(NULL);
+		pid_t pid = redis_server_pid(redis);
+		char folder[64] = "";
+		strcpy(folder, redis_server_folder(redis));
+		if (write(pipe_fds[1], &pid, sizeof(pid)) != sizeof(pid) ||
+		    write(pipe_fds[1], folder, sizeof(folder)) != sizeof(folder))
 			_exit(1);
 		raise(SIGKILL);
 	}
 	pid_t server = 0;
+	char folder[64], remove[96];
 	assert_int_equal(read(pipe_fds[0], &server, sizeof(server)), sizeof(server));
+	assert_int_equal(read(pipe_fds[0], folder, sizeof(folder)), sizeof(folder));
 	waitpid(child, NULL, 0);
 	for (int i = 0; i < 1000 && kill(server, 0) == 0; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
@@ -133,6 +139,8 @@ static void crash__of_the_test__takes_the_server_along(void **state)
 		fclose(f);
 		assert_string_equal(text, "Z");
 	}
+	snprintf(remove, sizeof(remove), "rm -rf '%s'", folder); /* which nobody was left to remove */
+	assert_int_equal(system(remove), 0);
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
 }
