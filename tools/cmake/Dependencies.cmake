@@ -6,13 +6,12 @@
 #   xxhash, ck, threads    as the system has them
 #
 # NEARCACHE_FOLDED        archives that become part of the library
-# NEARCACHE_PC_REQUIRES, NEARCACHE_PC_LIBS    what is left for whoever links the static library
+# NEARCACHE_STATIC_LIBS   names of what is left for whoever links the static library
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 add_library(nearcache_dependencies INTERFACE)
 set(NEARCACHE_FOLDED)
-set(NEARCACHE_PC_REQUIRES libxxhash ck)
-set(NEARCACHE_PC_LIBS "-lpthread -ldl -lm")
+set(NEARCACHE_STATIC_LIBS xxhash ck m ${CMAKE_DL_LIBS})
 
 # hiredis
 add_library(nearcache_hiredis INTERFACE)
@@ -24,7 +23,7 @@ if(EXISTS "${NEARCACHE_DEPS}/hiredis/complete")
       "${NEARCACHE_DEPS}/hiredis/lib/libhiredis_ssl.a" "${NEARCACHE_DEPS}/hiredis/lib/libhiredis.a"
       PkgConfig::openssl)
     list(APPEND NEARCACHE_FOLDED "${NEARCACHE_DEPS}/hiredis/lib/libhiredis_ssl.a")
-    list(APPEND NEARCACHE_PC_REQUIRES openssl)
+    list(PREPEND NEARCACHE_STATIC_LIBS ssl crypto)
     set(NEARCACHE_HAVE_TLS ON)
   else()
     target_link_libraries(nearcache_hiredis INTERFACE "${NEARCACHE_DEPS}/hiredis/lib/libhiredis.a")
@@ -40,11 +39,11 @@ else()
                         "where that was done: -DNEARCACHE_DEPS=...")
   endif()
   target_link_libraries(nearcache_hiredis INTERFACE PkgConfig::hiredis)
-  list(APPEND NEARCACHE_PC_REQUIRES "hiredis >= 1.0")
+  list(PREPEND NEARCACHE_STATIC_LIBS hiredis)
   pkg_check_modules(hiredis_ssl IMPORTED_TARGET hiredis_ssl>=1.0)
   if(hiredis_ssl_FOUND)
     target_link_libraries(nearcache_hiredis INTERFACE PkgConfig::hiredis_ssl)
-    list(APPEND NEARCACHE_PC_REQUIRES "hiredis_ssl >= 1.0")
+    list(PREPEND NEARCACHE_STATIC_LIBS hiredis_ssl)
     set(NEARCACHE_HAVE_TLS ON)
   endif()
 endif()
@@ -79,4 +78,3 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ck REQUIRED IMPORTED_TARGET ck)
 target_link_libraries(nearcache_dependencies INTERFACE
   nearcache_hiredis nearcache_jemalloc PkgConfig::xxhash PkgConfig::ck Threads::Threads)
-list(JOIN NEARCACHE_PC_REQUIRES ", " NEARCACHE_PC_REQUIRES)

@@ -17,6 +17,12 @@ if(NEARCACHE_SANITIZE)
   endif()
 endif()
 
+if(NEARCACHE_LIBFUZZER)
+  target_compile_options(nearcache_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(nearcache_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+target_link_options(nearcache_flags INTERFACE LINKER:--as-needed)
+
 # nearcache_lto: added to the library's objects and to what is linked from them.
 add_library(nearcache_lto INTERFACE)
 set(NEARCACHE_LTO_ON OFF)
