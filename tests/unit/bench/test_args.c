@@ -120,7 +120,8 @@ static void parse_count__edges(void **state)
 	assert_int_equal(v, 5000000);
 	assert_true(bench_parse_count("2k", &v));
 	assert_int_equal(v, 2000);
-	const char *const bad[] = {"18446744073709551616", "18446744073709552k", "", "_5", "5_", "5__0", "k", "5kk", "0x10", "+5"};
+	const char *const bad[] = {"18446744073709551616", "18446744073709552k", "", "_5", "5_", "5__0", "k",
+	                           "5kk", "0x10", "+5"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		v = 1;
 		assert_false(bench_parse_count(bad[i], &v));

@@ -111,7 +111,8 @@ static void mix__weights__decide(void **state)
 		count[bench_mix_pick(&mix, near__random_next(&random))]++;
 	assert_in_range(count[BENCH_GET], 89000, 91000);
 	assert_int_equal(count[BENCH_GET] + count[BENCH_PUT], 100000);
-	const char *const bad[] = {"", "get", "get:", "get:0", "get:1,get:2", "get:1,", ",get:1", "set:1", "get:-1", "get:1000001", "get:1.5"};
+	const char *const bad[] = {"", "get", "get:", "get:0", "get:1,get:2", "get:1,", ",get:1", "set:1", "get:-1",
+	                           "get:1000001", "get:1.5"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (bench_mix_parse(bad[i], &mix))
 			fail_msg("'%s' was accepted", bad[i]);

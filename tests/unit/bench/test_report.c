@@ -121,7 +121,8 @@ static void reference__rows_near_the_size__are_found_and_sorted(void **state)
 static void reference__a_malformed_line__is_named(void **state)
 {
 	(void)state;
-	const char *const bad[] = {"a,b,0.1,5,0.1", "a,b,0.1,5,0.1,", "a,b,0.1,5,0.1,0.1,9", "a,,0.1,5,0.1,0.1", "a,b,x,5,0.1,0.1", "x"};
+	const char *const bad[] = {"a,b,0.1,5,0.1", "a,b,0.1,5,0.1,", "a,b,0.1,5,0.1,0.1,9", "a,,0.1,5,0.1,0.1",
+	                           "a,b,x,5,0.1,0.1", "x"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		bench_reference_row row;
 		assert_false(bench_reference_parse(bad[i], &row));
