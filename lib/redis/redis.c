@@ -444,11 +444,14 @@ near_status near__redis_open(const near__redis_config *config, near__redis **out
 	redis->chunk = malloc(NEAR__CHUNK_SIZE);
 	if (!copy_config(redis, config) || redis->chunk == NULL)
 		goto fail;
-	if ((status = open_files(redis)) != NEAR_OK || (status = start_thread(redis)) != NEAR_OK)
+	if ((status = open_files(redis)) != NEAR_OK)
 		goto fail;
-	*out = redis;
+	*out = redis; /* before the first handler runs, which may want to send */
+	if ((status = start_thread(redis)) != NEAR_OK)
+		goto fail;
 	return NEAR_OK;
 fail:
+	*out = NULL;
 	destroy(redis);
 	return status;
 }

@@ -73,7 +73,8 @@ typedef struct near__redis_config {
 	near__log log;
 } near__redis_config;
 
-/* Starts the I/O thread; does not wait for Redis. NEAR_OK, NEAR_E_NOMEM, NEAR_E_SYSTEM. */
+/* Starts the I/O thread; does not wait for Redis. *redis is set before the first handler runs, NULL on failure.
+ * NEAR_OK, NEAR_E_NOMEM, NEAR_E_SYSTEM. */
 near_status near__redis_open(const near__redis_config *config, near__redis **redis);
 /* Fails what waits with NEAR_E_UNAVAILABLE (callers inside near__redis_call come back), stops the thread, frees. Prompt even
  * when Redis hangs; only the resolution of a host name (getaddrinfo) is waited for. */

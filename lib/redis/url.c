@@ -61,7 +61,8 @@ static near_status decode(span in, char *out, size_t out_size, const char *part,
 			int high = i + 2 < in.size ? hex_digit(in.at[i + 1]) : -1;
 			int low = i + 2 < in.size ? hex_digit(in.at[i + 2]) : -1;
 			if (high < 0 || low < 0)
-				return refuse(error, "Redis URL: a '%%' in the %s is not followed by two hex digits (write %%25 for '%%')", part);
+				return refuse(error, "Redis URL: a '%%' in the %s lacks its two hex digits (write %%25 for '%%')",
+				              part);
 			byte = high * 16 + low;
 			i += 2;
 		}
@@ -113,8 +114,8 @@ static near_status parse_db(span text, near__url *url, near_error *error)
 {
 	unsigned db;
 	if (!number(text, UINT16_MAX, &db))
-		return refuse(error, "Redis URL: the database \"%.*s\" is not a number from 0 to %u", (int)(text.size > 40 ? 40 : text.size),
-		              text.at, UINT16_MAX);
+		return refuse(error, "Redis URL: the database \"%.*s\" is not a number from 0 to %u",
+		              (int)(text.size > 40 ? 40 : text.size), text.at, UINT16_MAX);
 	url->db = (uint16_t)db;
 	return NEAR_OK;
 }
