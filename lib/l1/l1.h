@@ -15,6 +15,7 @@
 
 typedef struct near__l1 near__l1;
 typedef struct near__entry near__entry;
+typedef struct near__pin near__pin; /* an entry that is kept, and what keeps its memory alive */
 
 typedef struct near__l1_config {
 	uint64_t memory_bytes;
@@ -66,10 +67,11 @@ typedef struct near__l1_query {
 } near__l1_query;
 void near__l1_find_many(near__l1 *l1, const near__l1_query *queries, size_t count, int64_t now_ns, near__l1_view *views);
 
-/* Inside the section that found it: keep the entry. NULL when it has too many pins. The pin holds the memory, too. */
-near__entry *near__l1_pin(near__l1 *l1, const near__l1_view *view);
+/* Inside the section that found it: keep the entry, so that the view's value stays where it is. NULL when it has too many
+ * pins, or the host has no memory for 24 bytes. The pin holds the memory of the cache, too. */
+near__pin *near__l1_pin(near__l1 *l1, const near__l1_view *view);
 /* Any thread, also after near__l1_free. */
-void near__l1_unpin(near__entry *entry);
+void near__l1_unpin(near__pin *pin);
 
 typedef enum near__l1_mode {
 	NEAR__L1_SET,

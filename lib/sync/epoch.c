@@ -139,7 +139,9 @@ void near__limbo_retire(near__limbo *limbo, near__retired *object, size_t bytes)
 	_Atomic(near__retired *) *stack = &limbo->stack[stamp % 4];
 	near__retired *head = atomic_load_explicit(stack, memory_order_relaxed);
 	do {
-		object->next = head;
+		/* relaxed, but atomic: the link lies over bytes that a reader of the object may still load (l1 loads its as-of there, and
+		 * then sees by the unlink that it must not trust it; the fence above orders the two). */
+		__atomic_store_n(&object->next, head, __ATOMIC_RELAXED);
 		NEAR_YIELD("limbo:push");
 		/* LIMBO-STACK, release: pairs with take. Ends: a failure means that another thread's push or take succeeded. */
 	} while (!atomic_compare_exchange_weak_explicit(stack, &head, object, memory_order_release, memory_order_relaxed));
