@@ -37,6 +37,8 @@ const char *near__reply_bytes(const near__reply *reply, size_t *size);   /* STRI
 int64_t near__reply_integer(const near__reply *reply);                   /* INTEGER; else 0 */
 size_t near__reply_count(const near__reply *reply);                      /* ARRAY; else 0 */
 const near__reply *near__reply_at(const near__reply *reply, size_t i);   /* NULL past the end */
+/* Takes the i-th element out: the caller's now, a nil stays in its place. NULL past the end. */
+near__reply *near__reply_take(near__reply *reply, size_t i);
 void near__reply_free(near__reply *reply);
 
 typedef struct near__redis_handlers {

@@ -278,6 +278,15 @@ const near__reply *near__reply_at(const near__reply *reply, size_t i)
 	return i < near__reply_count(reply) ? children_of(reply)[i] : NULL;
 }
 
+near__reply *near__reply_take(near__reply *reply, size_t i)
+{
+	if (i >= near__reply_count(reply))
+		return NULL;
+	near__reply *taken = children_of(reply)[i];
+	children_of(reply)[i] = NULL;
+	return taken;
+}
+
 bool near__reply_error_is(const near__reply *reply, const char *code)
 {
 	size_t size = strlen(code);
