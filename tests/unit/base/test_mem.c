@@ -1,0 +1,523 @@
+/* The bound, on the real allocator: filled to refusal with every size, emptied, filled with another, by one thread and by
+ * many, and never a byte above the limit; and what is resident by the system's own account. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <jemalloc/jemalloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+/* ---------------------------------------------------------------- a heap of blocks */
+
+typedef struct heap {
+	near__mem *mem;
+	void **block;
+	size_t count, capacity;
+	uint64_t random;
+	uint64_t usable; /* of all blocks */
+	bool above;      /* the bound was broken once */
+} heap;
+
+static void heap_open(heap *h, uint64_t limit, bool huge)
+{
+	memset(h, 0, sizeof(*h));
+	near__random_bytes(&h->random, sizeof(h->random));
+	print_message("seed %" PRIu64 "\n", h->random);
+	assert_int_equal(near__mem_create(limit, huge, &h->mem), NEAR_OK);
+	h->capacity = (size_t)(limit / 16);
+	h->block = malloc(h->capacity * sizeof(*h->block));
+	assert_non_null(h->block);
+}
+
+static void heap_close(heap *h)
+{
+	near__mem_release(h->mem);
+	free(h->block);
+}
+
+static size_t between(heap *h, size_t least, size_t most)
+{
+	return least + (size_t)(near__random_next(&h->random) % (most - least + 1));
+}
+
+/* False at the bound. Writes the first and the last byte. */
+static bool heap_add(heap *h, size_t size)
+{
+	char *b = near__mem_alloc(h->mem, size);
+	h->above = h->above || near__mem_mapped(h->mem) > near__mem_limit(h->mem);
+	if (b == NULL)
+		return false;
+	b[0] = b[size - 1] = (char)size;
+	h->usable += near__mem_usable(b);
+	assert_true(h->count < h->capacity);
+	h->block[h->count++] = b;
+	return true;
+}
+
+static void heap_drop(heap *h, size_t i)
+{
+	h->usable -= near__mem_usable(h->block[i]);
+	near__mem_free(h->mem, h->block[i]);
+	h->block[i] = h->block[--h->count];
+}
+
+/* In random order, as eviction frees. */
+static void heap_empty(heap *h)
+{
+	while (h->count > 0)
+		heap_drop(h, between(h, 0, h->count - 1));
+}
+
+static uint64_t heap_fill(heap *h, size_t least, size_t most)
+{
+	/* To refusal, and then a few more tries, because a smaller one may still fit. */
+	for (unsigned refused = 0; refused < 20;)
+		refused = heap_add(h, between(h, least, most)) ? 0 : refused + 1;
+	return h->usable;
+}
+
+/* What the system says is resident in the range, in bytes. */
+static uint64_t resident_bytes(const near__mem *mem, uint64_t reach)
+{
+	size_t pages = (size_t)(reach / 4096), n = 0;
+	unsigned char *in_core = malloc(pages);
+	assert_non_null(in_core);
+	assert_int_equal(mincore(near__mem_base(mem), (size_t)reach, in_core), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += in_core[i] & 1;
+	free(in_core);
+	return n * 4096;
+}
+
+/* ----------------------------------------------------------------------- blocks */
+
+static void mem_alloc__any_size__is_aligned_and_named_by_its_reference(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 32 * MIB, false);
+	char *base = near__mem_base(h.mem);
+	for (size_t size = 0; size < 100000; size = size * 5 / 4 + 1) {
+		char *b = near__mem_alloc(h.mem, size);
+		assert_non_null(b);
+		uint64_t ref = near__mem_ref(base, b);
+		assert_int_equal((uintptr_t)b % NEAR__REF_UNIT, 0);
+		assert_true(ref > 0 && ref < UINT64_C(1) << NEAR__REF_BITS);
+		assert_ptr_equal(near__mem_at(base, ref), b);
+		assert_true(near__mem_usable(b) >= size);
+		assert_int_equal(near__mem_usable(b), near__mem_good_size(size));
+		near__mem_free(h.mem, b);
+	}
+	assert_null(near__mem_alloc(h.mem, SIZE_MAX));
+	assert_null(near__mem_alloc(h.mem, 33 * MIB));
+	heap_close(&h);
+}
+
+static void mem_alloc__filled_to_refusal__most_of_the_limit_is_live(void **state)
+{
+	(void)state;
+	static const size_t sizes[][2] = { { 10, 10 }, { 160, 160 }, { 10, 1000 }, { 4096, 4096 }, { 10, 102400 },
+		                           { 100000, 102400 } };
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		heap h;
+		heap_open(&h, 64 * MIB, true);
+		uint64_t usable = heap_fill(&h, sizes[i][0], sizes[i][1]);
+		near__mem_stats s;
+		near__mem_get_stats(h.mem, &s);
+		print_message("%zu..%zu bytes: live %.1f %%, metadata %.2f %%, blocks %zu\n", sizes[i][0], sizes[i][1],
+		              100.0 * (double)usable / (double)s.limit_bytes,
+		              100.0 * (double)s.metadata_bytes / (double)s.limit_bytes, h.count);
+		assert_false(h.above);
+		assert_true(s.mapped_bytes_max <= s.limit_bytes);
+		assert_true(usable >= s.limit_bytes * 94 / 100);
+		assert_int_equal(s.allocated_bytes, usable);
+		heap_empty(&h);
+		heap_close(&h);
+	}
+}
+
+static void mem_alloc__sizes_shift_ten_times__each_phase_reaches_the_limit(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 64 * MIB, true);
+	double least = 1;
+	for (unsigned phase = 0; phase < 20; phase++) {
+		uint64_t usable = phase % 2 == 0 ? heap_fill(&h, 10, 100) : heap_fill(&h, 10000, 102400);
+		double share = (double)usable / (double)(64 * MIB);
+		least = share < least ? share : least;
+		heap_empty(&h);
+		if (phase % 4 == 3)
+			near__mem_trim(h.mem);
+	}
+	near__mem_stats s;
+	near__mem_get_stats(h.mem, &s);
+	print_message("least live share of 20 phases %.1f %%, most mapped %.3f %% of the limit\n", 100 * least,
+	              100.0 * (double)s.mapped_bytes_max / (double)s.limit_bytes);
+	assert_false(h.above);
+	assert_true(s.mapped_bytes_max <= s.limit_bytes);
+	assert_true(least > 0.94);
+	heap_close(&h);
+}
+
+/* Full all the time, one out and one in, the sizes drifting: what a cache under pressure does. */
+static void mem_alloc__replaced_at_the_bound__resident_memory_stays_below_it(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 64 * MIB, true);
+	near__mem_stats s;
+	near__mem_get_stats(h.mem, &s);
+	size_t sizes[] = { 100, 20000, 1000, 102400, 10, 5000 };
+	uint64_t most = 0;
+	for (unsigned drift = 0; drift < sizeof(sizes) / sizeof(*sizes); drift++) {
+		for (unsigned i = 0; i < 20000; i++) {
+			size_t size = between(&h, sizes[drift] / 2 + 1, sizes[drift]);
+			while (!heap_add(&h, size))
+				heap_drop(&h, between(&h, 0, h.count - 1));
+			memset(h.block[h.count - 1], 1, size);
+		}
+		uint64_t resident = resident_bytes(h.mem, s.reach_bytes);
+		most = resident > most ? resident : most;
+		near__mem_get_stats(h.mem, &s);
+		print_message("sizes to %zu: live %.1f %%, backed %.1f %%, resident %.1f %%\n", sizes[drift],
+		              100.0 * (double)h.usable / (double)s.limit_bytes,
+		              100.0 * (double)s.backed_bytes / (double)s.limit_bytes,
+		              100.0 * (double)resident / (double)s.limit_bytes);
+		assert_true(s.backed_bytes <= s.limit_bytes - s.metadata_bytes);
+		assert_true(resident <= s.limit_bytes);
+	}
+	assert_true(most > 0);
+	assert_false(h.above);
+	heap_empty(&h);
+	near__mem_trim(h.mem);
+	assert_int_equal(resident_bytes(h.mem, s.reach_bytes), 0);
+	heap_close(&h);
+}
+
+static uint64_t allocator_metadata(void)
+{
+	uint64_t epoch = 1, sum = 0;
+	size_t size = sizeof(epoch);
+	assert_int_equal(mallctl("epoch", &epoch, &size, &epoch, size), 0);
+	unsigned arenas = 0;
+	size = sizeof(arenas);
+	assert_int_equal(mallctl("arenas.narenas", &arenas, &size, NULL, 0), 0);
+	for (unsigned i = 1; i < arenas; i++) {
+		char name[64];
+		size_t base = 0;
+		bool there = false;
+		(void)snprintf(name, sizeof(name), "arena.%u.initialized", i);
+		size = sizeof(there);
+		if (mallctl(name, &there, &size, NULL, 0) != 0 || !there)
+			continue;
+		(void)snprintf(name, sizeof(name), "stats.arenas.%u.base", i);
+		size = sizeof(base);
+		assert_int_equal(mallctl(name, &base, &size, NULL, 0), 0);
+		sum += base;
+	}
+	return sum;
+}
+
+static void mem_stats__metadata__is_no_less_than_the_allocator_itself_reports(void **state)
+{
+	(void)state;
+	uint64_t before = allocator_metadata();
+	heap h;
+	heap_open(&h, 64 * MIB, false);
+	for (unsigned i = 0; i < 4; i++) {
+		(void)heap_fill(&h, i % 2 == 0 ? 4096 : 10, i % 2 == 0 ? 4096 : 40000); /* slabs of one page: most extents */
+		near__mem_stats s;
+		near__mem_get_stats(h.mem, &s);
+		uint64_t theirs = allocator_metadata() - before;
+		print_message("metadata: ours %" PRIu64 ", jemalloc's %" PRIu64 " bytes\n", s.metadata_bytes, theirs);
+		assert_true(s.metadata_bytes >= theirs);
+		assert_true(s.metadata_bytes <= theirs * 2 + 256 * 1024);
+		heap_empty(&h);
+	}
+	heap_close(&h);
+}
+
+/* ------------------------------------------------------------------ many threads */
+
+#define THREADS 4
+
+typedef struct crowd {
+	near__mem *mem;
+	_Atomic(uint32_t) refused, above;
+} crowd;
+
+typedef struct member {
+	crowd *crowd;
+	uint64_t random;
+	pthread_t thread;
+} member;
+
+static void *allocate_and_free(void *arg)
+{
+	member *m = arg;
+	crowd *c = m->crowd;
+	static const size_t mosts[] = { 64, 1000, 30000, 102400 };
+	enum { KEPT = 20000 };
+	char **kept = calloc(KEPT, sizeof(*kept));
+	size_t *sizes = calloc(KEPT, sizeof(*sizes));
+	for (unsigned i = 0; kept != NULL && sizes != NULL && i < 150000; i++) {
+		size_t at = (size_t)(near__random_next(&m->random) % KEPT);
+		if (kept[at] != NULL) {
+			if (kept[at][0] != (char)at || kept[at][sizes[at] - 1] != (char)at)
+				near__assert_failed("a block keeps its bytes", __FILE__, __LINE__);
+			near__mem_free(c->mem, kept[at]);
+		}
+		sizes[at] = 16 + (size_t)(near__random_next(&m->random) % mosts[i / 10000 % 4]);
+		kept[at] = near__mem_alloc(c->mem, sizes[at]);
+		if (kept[at] == NULL)
+			atomic_fetch_add(&c->refused, 1);
+		else
+			kept[at][0] = kept[at][sizes[at] - 1] = (char)at;
+		if (near__mem_mapped(c->mem) > near__mem_limit(c->mem))
+			atomic_fetch_add(&c->above, 1);
+		if (i % 1000 == 0 && near__mem_charge(c->mem, 100000))
+			near__mem_uncharge(c->mem, 100000);
+	}
+	for (unsigned at = 0; kept != NULL && at < KEPT; at++)
+		if (kept[at] != NULL)
+			near__mem_free(c->mem, kept[at]);
+	free(kept);
+	free(sizes);
+	return NULL;
+}
+
+static void mem__many_threads_at_the_bound__it_holds_and_all_comes_back(void **state)
+{
+	(void)state;
+	crowd c = { 0 };
+	assert_int_equal(near__mem_create(128 * MIB, true, &c.mem), NEAR_OK);
+	uint64_t seed;
+	near__random_bytes(&seed, sizeof(seed));
+	print_message("seed %" PRIu64 "\n", seed);
+	member members[THREADS];
+	for (unsigned i = 0; i < THREADS; i++) {
+		members[i] = (member){ .crowd = &c, .random = seed + i };
+		assert_int_equal(pthread_create(&members[i].thread, NULL, allocate_and_free, &members[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(members[i].thread, NULL), 0);
+	assert_int_equal(atomic_load(&c.above), 0);
+	assert_true(atomic_load(&c.refused) > 0); /* the bound was reached */
+	near__mem_trim(c.mem);
+	near__mem_stats s;
+	near__mem_get_stats(c.mem, &s);
+	print_message("refused %u, mapped after all %" PRIu64 ", metadata %" PRIu64 "\n", atomic_load(&c.refused),
+	              s.mapped_bytes, s.metadata_bytes);
+	assert_true(s.mapped_bytes_max <= s.limit_bytes);
+	assert_int_equal(s.allocated_bytes, 0);
+	assert_int_equal(s.mapped_bytes, s.metadata_bytes);
+	assert_int_equal(s.backed_bytes, 0);
+	near__mem_release(c.mem);
+}
+
+/* -------------------------------------------------------------------- the bound */
+
+static void mem_charge__beside_blocks__shares_their_bound(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 32 * MIB, true);
+	assert_false(near__mem_charge(h.mem, 33 * MIB));
+	assert_true(near__mem_charge(h.mem, 16 * MIB));
+	(void)heap_fill(&h, 1000, 10000);
+	assert_true(h.usable < 16 * MIB);
+	assert_false(near__mem_charge(h.mem, 8 * MIB));
+	heap_empty(&h);
+	assert_true(near__mem_charge(h.mem, 8 * MIB));
+	near__mem_stats s;
+	near__mem_get_stats(h.mem, &s);
+	assert_int_equal(s.charged_bytes, 24 * MIB);
+	assert_true(s.backed_bytes <= s.limit_bytes - s.charged_bytes - s.metadata_bytes);
+	near__mem_uncharge(h.mem, 24 * MIB);
+	(void)heap_fill(&h, 1000, 10000);
+	assert_true(h.usable > 28 * MIB);
+	assert_false(h.above);
+	heap_close(&h);
+}
+
+static void mem_set_limit__lowered_and_raised__is_kept_from_then_on(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 32 * MIB, true);
+	(void)heap_fill(&h, 100, 5000);
+	assert_false(near__mem_set_limit(h.mem, 15 * MIB));
+	assert_false(near__mem_set_limit(h.mem, 200 * MIB));
+	assert_true(near__mem_set_limit(h.mem, 16 * MIB));
+	assert_null(near__mem_alloc(h.mem, 100000));
+	while (near__mem_mapped(h.mem) > near__mem_limit(h.mem))
+		heap_drop(&h, between(&h, 0, h.count - 1));
+	h.above = false;
+	for (unsigned i = 0; i < 1000; i++)
+		if (!heap_add(&h, between(&h, 100, 5000)))
+			heap_drop(&h, between(&h, 0, h.count - 1));
+	assert_false(h.above);
+	near__mem_stats s;
+	near__mem_get_stats(h.mem, &s);
+	assert_true(resident_bytes(h.mem, s.reach_bytes) <= 16 * MIB);
+	assert_true(near__mem_set_limit(h.mem, 128 * MIB));
+	(void)heap_fill(&h, 100, 5000);
+	assert_true(h.usable > 120 * MIB);
+	assert_false(h.above);
+	heap_close(&h);
+}
+
+static void mem_create__a_limit_out_of_range__is_refused(void **state)
+{
+	(void)state;
+	near__mem *mem = NULL;
+	assert_int_equal(near__mem_create(16 * MIB - 1, false, &mem), NEAR_E_USAGE);
+	assert_int_equal(near__mem_create(65 * 1024 * MIB, false, &mem), NEAR_E_USAGE);
+	assert_null(mem);
+	assert_int_equal(near__mem_create(64 * 1024 * MIB, false, &mem), NEAR_OK);
+	void *block = near__mem_alloc(mem, 100);
+	assert_non_null(block);
+	near__mem_free(mem, block);
+	near__mem_release(mem);
+}
+
+static void mem_release__while_a_pin_holds__the_block_stays_readable(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		near__mem *mem = NULL;
+		assert_int_equal(near__mem_create(16 * MIB, true, &mem), NEAR_OK);
+		char *block = near__mem_alloc(mem, 5000);
+		assert_non_null(block);
+		memset(block, 'x', 5000);
+		near__mem_hold(mem);
+		near__mem_release(mem);
+		for (unsigned k = 0; k < 5000; k++)
+			assert_int_equal(block[k], 'x');
+		near__mem_free(mem, block);
+		near__mem_release(mem);
+	}
+}
+
+/* --------------------------------------------------------------- what fails on purpose */
+
+static near__mem_step refused_step;
+static unsigned refuse_every, refusals, steps;
+
+static bool refuse_some(near__mem_step step)
+{
+	if (step != refused_step || ++steps % refuse_every != 0)
+		return false;
+	refusals++;
+	return true;
+}
+
+static void mem_alloc__steps_refused_at_random__nothing_is_lost(void **state)
+{
+	(void)state;
+	static const near__mem_step each[] = { NEAR__MEM_ALLOC, NEAR__MEM_EXTENT, NEAR__MEM_CHARGE };
+	for (unsigned i = 0; i < sizeof(each) / sizeof(*each); i++) {
+		heap h;
+		heap_open(&h, 32 * MIB, true);
+		near__mem_stats first, last;
+		refused_step = each[i];
+		refuse_every = 3, refusals = 0, steps = 0;
+		near__mem_refuse = refuse_some;
+		unsigned failed = 0;
+		for (unsigned k = 0; k < 3000; k++) {
+			failed += !heap_add(&h, between(&h, 10, 20000));
+			if (near__mem_charge(h.mem, 4096))
+				near__mem_uncharge(h.mem, 4096);
+			else
+				failed++;
+			if (k % 2 == 0 && h.count > 0)
+				heap_drop(&h, between(&h, 0, h.count - 1));
+		}
+		near__mem_refuse = NULL;
+		assert_true(refusals > 0 && failed > 0);
+		heap_empty(&h);
+		near__mem_trim(h.mem);
+		near__mem_get_stats(h.mem, &first);
+		assert_int_equal(first.mapped_bytes, first.metadata_bytes);
+		assert_true(heap_fill(&h, 10, 20000) > 29 * MIB);
+		near__mem_get_stats(h.mem, &last);
+		assert_true(last.mapped_bytes_max <= last.limit_bytes);
+		heap_close(&h);
+	}
+	refused_step = NEAR__MEM_CREATE, refuse_every = 1;
+	near__mem_refuse = refuse_some;
+	near__mem *mem = NULL;
+	assert_int_equal(near__mem_create(16 * MIB, false, &mem), NEAR_E_NOMEM);
+	refused_step = NEAR__MEM_EXTENT; /* the arena's first block */
+	assert_int_equal(near__mem_create(16 * MIB, false, &mem), NEAR_E_NOMEM);
+	near__mem_refuse = NULL;
+	assert_null(mem);
+}
+
+/* ------------------------------------------------------------------------- cost */
+
+static void mem__cost__is_printed(void **state)
+{
+	(void)state;
+	heap h;
+	heap_open(&h, 64 * MIB, true);
+	enum { PAIRS = 1000000 };
+	void *first = near__mem_alloc(h.mem, 160);
+	int64_t start = near__now_ns();
+	for (unsigned i = 0; i < PAIRS; i++) {
+		void *b = near__mem_alloc(h.mem, 160);
+		near__mem_free(h.mem, b);
+	}
+	double pair = (double)(near__now_ns() - start) / PAIRS;
+	start = near__now_ns();
+	for (unsigned i = 0; i < PAIRS / 10; i++) {
+		void *b = near__mem_alloc(h.mem, 20000);
+		near__mem_free(h.mem, b);
+	}
+	double large = (double)(near__now_ns() - start) / (PAIRS / 10);
+	near__mem_free(h.mem, first);
+	(void)heap_fill(&h, 160, 160);
+	start = near__now_ns();
+	for (unsigned i = 0; i < PAIRS; i++) {
+		size_t at = between(&h, 0, h.count - 1);
+		near__mem_free(h.mem, h.block[at]);
+		h.block[at] = near__mem_alloc(h.mem, 160);
+		assert_non_null(h.block[at]);
+	}
+	double full = (double)(near__now_ns() - start) / PAIRS;
+	print_message("alloc+free: 160 bytes %.1f ns, at the bound in random order %.1f ns, 20000 bytes %.1f ns\n", pair, full,
+	              large);
+	heap_close(&h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mem_alloc__any_size__is_aligned_and_named_by_its_reference),
+		cmocka_unit_test(mem_alloc__filled_to_refusal__most_of_the_limit_is_live),
+		cmocka_unit_test(mem_alloc__sizes_shift_ten_times__each_phase_reaches_the_limit),
+		cmocka_unit_test(mem_alloc__replaced_at_the_bound__resident_memory_stays_below_it),
+		cmocka_unit_test(mem_stats__metadata__is_no_less_than_the_allocator_itself_reports),
+		cmocka_unit_test(mem__many_threads_at_the_bound__it_holds_and_all_comes_back),
+		cmocka_unit_test(mem_charge__beside_blocks__shares_their_bound),
+		cmocka_unit_test(mem_set_limit__lowered_and_raised__is_kept_from_then_on),
+		cmocka_unit_test(mem_create__a_limit_out_of_range__is_refused),
+		cmocka_unit_test(mem_release__while_a_pin_holds__the_block_stays_readable),
+		cmocka_unit_test(mem_alloc__steps_refused_at_random__nothing_is_lost),
+		cmocka_unit_test(mem__cost__is_printed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
