@@ -1,5 +1,4 @@
-/* Options: defaults, the environment, checks, printing. All of it is driven by nearcache/options.def. The public
- * near_options_init_sized lives here, too. */
+/* Options: defaults, the environment, checks, printing. All of it is driven by nearcache/options.def. */
 #ifndef NEAR_BASE_OPTIONS_H
 #define NEAR_BASE_OPTIONS_H
 
