@@ -1,4 +1,5 @@
-/* Options: defaults, the environment, checks, printing. All of it is driven by nearcache/options.def. */
+/* Options: defaults, the environment, checks, printing. All of it is driven by nearcache/options.def. The public
+ * near_options_init_sized lives here, too. */
 #ifndef NEAR_BASE_OPTIONS_H
 #define NEAR_BASE_OPTIONS_H
 

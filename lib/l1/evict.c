@@ -1,0 +1,265 @@
+/* Room under the bound: sampled eviction, without a queue or any second structure.
+ *
+ *   score = f^2 / (idle + 1/2) / size        the lowest of about 16 residents goes
+ *
+ *   f      frequency, 3 bits: 1 at first insert, 3 when the ghost remembers the key, +1 per access
+ *   idle   ticks since the last access, 8 bits; a tick is 1/16 of a turnover: as many accesses as 1/16 of the entries
+ *   size   of the entry by its class: itself (objects), its square root (balanced), 1 (bytes)
+ *
+ * All of that stands in the slot word, so a sample reads lines of the table and no entry. The sample is the set of the key
+ * that wants room (in the processor's cache already, and as random as any), and sets drawn at random until SAMPLE residents
+ * have been seen; the next one is fetched while the present one is scored. What is evicted leaves a ghost in its slot, the
+ * tag and the time: they fill the EMPTY slots, so that about as many evicted keys are remembered as there are entries.
+ *
+ * Memory. An evicted entry is retired, and freed when the sections of now have ended: two or three collections later. So who
+ * needs room evicts some more than needed, collects, and asks again, ROOM_ROUNDS times; a put after it finds what was freed
+ * too late for this one. Freed blocks serve their own size only, until a whole slab of them is free: so an allocation may
+ * fail while much is free. When the rounds so far did not help, near__mem_trim lets the arenas give back what is whole.
+ * When the limbo holds more than its cap (a reader stands still in its section), evicting would only empty the cache into
+ * the limbo: decline instead.
+ *
+ * Sources: the policy and its figures: DESIGN's table, from replays of 43 traces; sampling as in Redis's approximated LRU.
+ */
+#include "l1/inside.h"
+
+#include <math.h>
+
+#define SAMPLE 16
+#define SAMPLE_SETS_MAX 64
+#define EVICT_TRIES 8
+#define ROOM_ROUNDS 48
+#define TRIM_EACH 8
+#define LIMBO_SHARE 8 /* the limbo may hold this share of the bound */
+#define TICKS 16      /* per turnover */
+#define BATCH_MAX 64
+
+/* ------------------------------------------------------------------ clock */
+
+void near__l1_beat(near__l1 *l1, uint32_t count)
+{
+	/* All relaxed: a score's clock. */
+	uint64_t beats = atomic_fetch_add_explicit(&l1->beats, count, memory_order_relaxed) + count;
+	uint64_t per_tick = atomic_load_explicit(&l1->tick_beats, memory_order_relaxed);
+	if (beats < per_tick ||
+	    !atomic_compare_exchange_strong_explicit(&l1->beats, &beats, beats % per_tick, memory_order_relaxed,
+	                                             memory_order_relaxed))
+		return; /* not yet, or another thread does it */
+	atomic_fetch_add_explicit(&l1->tick, (uint32_t)(beats / per_tick), memory_order_relaxed);
+	int64_t items = (int64_t)near__stats_sum(l1->stats, NEAR__STAT_items);
+	bool pressed = atomic_load_explicit(&l1->pressed, memory_order_relaxed);
+	uint64_t least = pressed ? 1 : BATCH_MAX; /* as long as nothing is evicted nobody reads the clock */
+	per_tick = items / TICKS > (int64_t)least ? (uint64_t)items / TICKS : least;
+	uint64_t batch = per_tick / 8 < 1 ? 1 : per_tick / 8 > BATCH_MAX ? BATCH_MAX : per_tick / 8;
+	atomic_store_explicit(&l1->tick_beats, per_tick, memory_order_relaxed);
+	atomic_store_explicit(&l1->batch, pressed ? (uint32_t)batch : BATCH_MAX, memory_order_relaxed);
+}
+
+void near__l1_weigh(near__l1 *l1, near_evict evict)
+{
+	for (unsigned i = 0; i <= HEAT_CLASS_MAX; i++) {
+		float octaves = (float)i / 2;
+		l1->weight[i] = evict == NEAR_EVICT_OBJECTS ? exp2f(-octaves) : evict == NEAR_EVICT_BALANCED ? exp2f(-octaves / 2) : 1;
+	}
+}
+
+static inline float score(const near__l1 *l1, uint64_t word, unsigned tick)
+{
+	unsigned freq = heat_freq(word), idle = (tick - heat_clock(word)) & 0xff;
+	return (float)(freq * freq) * l1->weight[heat_class(word)] / (float)(2 * idle + 1);
+}
+
+/* ------------------------------------------------------------------ sampling */
+
+typedef struct sample {
+	near__slot *slot; /* of the lowest, or NULL */
+	uint64_t word;
+	float score;
+	unsigned seen;
+} sample;
+
+/* `spared`: a hash whose tag is left alone (the key that wants room), or NULL. */
+static void sample_set(near__l1 *l1, near__table *t, uint64_t i, const uint64_t *spared, sample *s)
+{
+	near__slot *set = table_set(t, i);
+	unsigned tick = l1_tick(l1);
+	for (unsigned j = 0; j < SET_SLOTS; j++) {
+		uint64_t word = slot_peek(&set[j]);
+		if (slot_is_vacant(word) || (word & (SLOT_TENT | SLOT_FROZEN)) || (spared != NULL && slot_has_tag(word, *spared)))
+			continue;
+		float its = score(l1, word, tick);
+		s->seen++;
+		if (s->slot != NULL && its >= s->score)
+			continue;
+		s->slot = &set[j];
+		s->word = word;
+		s->score = its;
+	}
+}
+
+static uint64_t draw(near__thread *self, const near__table *t)
+{
+	uint64_t i = near__random_next(&self->random);
+	__builtin_prefetch(table_set(t, i));
+	__builtin_prefetch(table_set(t, i) + SET_SLOTS / 2);
+	return i;
+}
+
+static void sample_table(near__l1 *l1, near__thread *self, near__table *t, uint64_t hash, sample *s)
+{
+	uint64_t next = draw(self, t), after = draw(self, t);
+	table_ready(l1, self, t, hash);
+	sample_set(l1, t, hash, &hash, s);
+	for (unsigned i = 0; i < SAMPLE_SETS_MAX && s->seen < SAMPLE; i++) {
+		table_ready(l1, self, t, next);
+		sample_set(l1, t, next, NULL, s);
+		next = after;
+		after = draw(self, t);
+	}
+}
+
+/* ------------------------------------------------------------------ evicting */
+
+/* What the program wants to know of it. */
+typedef struct obituary {
+	size_t key_size, value_size;
+	char key[NEAR_KEY_MAX];
+} obituary;
+
+/* Inside a section. Returns the bytes, 0: the slot has changed. */
+static size_t take_out(near__l1 *l1, near__thread *self, sample *s, obituary *o)
+{
+	NEAR_YIELD("l1-evict");
+	near__entry *e = slot_entry(l1, s->word);
+	if (!slot_cas(s->slot, &s->word, slot_ghost(s->word, l1_tick(l1))))
+		return 0;
+	size_t bytes = entry_footprint(e);
+	if (l1->on_evicted != NULL) {
+		o->key_size = e->key_size;
+		o->value_size = e->value_size;
+		memcpy(o->key, e->bytes, e->key_size);
+	}
+	near__l1_retire(l1, self, e);
+	/* relaxed: switches the clock's resolution. */
+	if (!atomic_load_explicit(&l1->pressed, memory_order_relaxed))
+		atomic_store_explicit(&l1->pressed, true, memory_order_relaxed);
+	return bytes;
+}
+
+static void tell(near__l1 *l1, const obituary *o)
+{
+	if (l1->on_evicted != NULL)
+		l1->on_evicted(l1->ctx, o->key, o->key_size, o->value_size);
+}
+
+size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash)
+{
+	obituary o;
+	size_t bytes = 0;
+	near__epoch_enter(self);
+	for (unsigned i = 0; i < EVICT_TRIES && bytes == 0; i++) {
+		sample s = { 0 };
+		sample_table(l1, self, l1_table(l1), hash, &s);
+		if (s.slot == NULL)
+			break;
+		bytes = take_out(l1, self, &s, &o);
+	}
+	near__epoch_exit(self);
+	if (bytes == 0)
+		return 0;
+	near__count_by(l1->stats, self, NEAR__STAT_evictions, 1);
+	tell(l1, &o);
+	return bytes;
+}
+
+bool near__l1_evict_from_set(near__l1 *l1, near__thread *self, uint64_t hash)
+{
+	obituary o;
+	size_t bytes = 0;
+	near__epoch_enter(self);
+	for (unsigned i = 0; i < EVICT_TRIES && bytes == 0; i++) {
+		sample s = { 0 };
+		near__table *t = l1_table(l1);
+		table_ready(l1, self, t, hash);
+		sample_set(l1, t, hash, NULL, &s);
+		if (s.slot == NULL || s.seen < SET_SLOTS)
+			break; /* not full any more, or full of undecided ones that settle themselves */
+		bytes = take_out(l1, self, &s, &o);
+	}
+	near__epoch_exit(self);
+	if (bytes == 0)
+		return false;
+	near__count_by(l1->stats, self, NEAR__STAT_set_conflicts, 1);
+	tell(l1, &o);
+	return true;
+}
+
+size_t near__l1_collect(near__l1 *l1)
+{
+	return near__limbo_collect(&l1->limbo, near__l1_release, l1);
+}
+
+/* ------------------------------------------------------------------ room */
+
+static bool limbo_is_over(near__l1 *l1)
+{
+	return near__limbo_bytes(&l1->limbo) > near__mem_limit(l1->mem) / LIMBO_SHARE;
+}
+
+static near__entry *make_room(near__l1 *l1, near__thread *self, uint64_t hash, size_t size)
+{
+	size_t most = near__mem_limit(l1->mem) / 256, want = size * 2 < 4096 ? 4096 : size * 2;
+	if (want > most && size < most)
+		want = most;
+	for (unsigned round = 0; round < ROOM_ROUNDS; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			(void)near__l1_collect(l1);
+		near__entry *e = near__mem_alloc(l1->mem, size);
+		if (e != NULL)
+			return e;
+		if (limbo_is_over(l1))
+			return NULL;
+		size_t freed = 0, bytes = 1;
+		while (freed < want && bytes != 0)
+			freed += bytes = near__l1_evict(l1, self, hash);
+		if (freed == 0 && round > TRIM_EACH)
+			return NULL;
+		if (round % TRIM_EACH == TRIM_EACH - 1)
+			near__mem_trim(l1->mem);
+	}
+	return NULL;
+}
+
+near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, size_t size)
+{
+	near__entry *e = near__mem_alloc(l1->mem, size);
+	return NEAR_LIKELY(e != NULL) ? e : make_room(l1, self, hash, size);
+}
+
+/* Payload of the key's entry that is there already: a put of it takes its place. */
+static uint64_t payload_there(near__l1 *l1, near__thread *self, uint64_t hash)
+{
+	uint64_t bytes = 0;
+	near__epoch_enter(self);
+	near__table *t = l1_table(l1);
+	table_ready(l1, self, t, hash);
+	const near__slot *set = table_set(t, hash);
+	for (unsigned j = 0; j < SET_SLOTS; j++) {
+		uint64_t word = slot_peek(&set[j]);
+		if (slot_has_tag(word, hash) && !slot_is_vacant(word) && !(word & SLOT_FROZEN))
+			bytes = entry_payload(slot_entry(l1, word));
+	}
+	near__epoch_exit(self);
+	return bytes;
+}
+
+bool near__l1_fit_payload(near__l1 *l1, near__thread *self, uint64_t hash, uint64_t more)
+{
+	uint64_t limit = atomic_load_explicit(&l1->payload_limit, memory_order_relaxed);
+	if (NEAR_LIKELY(limit == 0))
+		return true;
+	uint64_t there = payload_there(l1, self, hash);
+	while ((int64_t)(near__stats_sum(l1->stats, NEAR__STAT_payload_bytes) + more - there) > (int64_t)limit)
+		if (near__l1_evict(l1, self, hash) == 0)
+			return false;
+	return true;
+}
