@@ -146,7 +146,7 @@ static void limbo_collect__while_a_reader_is_stopped__frees_nothing_and_others_g
 	(void)state;
 	near__limbo limbo;
 	near__limbo_init(&limbo);
-	stopped_reader r = { 0 };
+	stopped_reader r = { .shared = NULL };
 	object *seen = object_new(1);
 	atomic_store(&r.shared, seen);
 	pthread_t thread;
