@@ -61,8 +61,9 @@ void near__histogram_free(near__histogram *h);
 void near__histogram_add(near__histogram *h, uint64_t ns);
 uint64_t near__histogram_quantile(const near__histogram *h, double quantile);
 uint64_t near__histogram_count(const near__histogram *h);
+uint64_t near__histogram_sum(const near__histogram *h); /* of the samples, ns */
 
-/* Text forms of a filled near_stats; same return as near_stats_json. */
+/* Text forms of a filled near_stats, and of the latencies of `more` unless it is NULL; same return as near_stats_json. */
 size_t near__stats_to_json(const near_stats *stats, const near__stats *more, char *buf, size_t buf_size);
 size_t near__stats_to_prometheus(const near_stats *stats, const near__stats *more, char *buf, size_t buf_size);
 
