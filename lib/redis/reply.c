@@ -9,7 +9,8 @@
  * with which the reader's own sum wraps round, is refused before anything is copied.
  *
  * The reader looks for the end of a line from its start at every feed; a line without an end would cost the square of its
- * length, so a pending line past LINE_MAX_SIZE breaks the stream. What is pending at all is bounded by the same budget.
+ * length, so a pending line past LINE_MAX_SIZE breaks the stream. A bulk string whose announced length is past the budget
+ * does so before the bytes are waited for; so what is pending never exceeds the budget by more than a chunk.
  *
  * A broken stream stays broken: the connection is dropped, nothing after the first bad byte is believed.
  *
@@ -42,6 +43,9 @@ struct near__parser {
 	const char *refused;     /* why an object function said no */
 };
 
+static const char too_large[] = "a reply larger than any that was asked for";
+static const char endless[] = "a line that does not end";
+
 static_assert(sizeof(struct near__reply) == 16, "what follows the head is aligned for a pointer");
 
 /* What follows the head. */
@@ -66,7 +70,7 @@ static near__reply *node_make(const redisReadTask *task, near__reply_kind kind, 
 		parser->bytes = 0;
 	size_t left = parser->bytes_max - parser->bytes;
 	if (left < sizeof(near__reply) || extra > left - sizeof(near__reply)) {
-		parser->refused = "a reply larger than any that was asked for";
+		parser->refused = too_large;
 		return NULL;
 	}
 	size_t bytes = sizeof(near__reply) + extra;
@@ -222,16 +226,29 @@ bool near__parser_feed(near__parser *parser, const char *bytes, size_t size)
 	return parser->refused == NULL && redisReaderFeed(parser->reader, bytes, size) == REDIS_OK;
 }
 
-/* Is what is pending a line that will not end? Its type byte has been read, or nothing of it has. */
-static bool line_is_endless(const redisReader *reader)
+/* The reader has read the type of a bulk string and waits for its rest: what is wrong with its length, if anything? */
+static const char *judge_bulk(const near__parser *parser, const char *at, size_t pending)
 {
+	uint64_t size = 0;
+	size_t i = 0;
+	for (; i < pending && i < LENGTH_MAX_SIZE && at[i] >= '0' && at[i] <= '9' && size <= parser->bytes_max; i++)
+		size = size * 10 + (uint64_t)(at[i] - '0');
+	if (size > parser->bytes_max)
+		return too_large;
+	return i == LENGTH_MAX_SIZE ? endless : NULL;
+}
+
+/* Will what is pending never become a reply that we take? Then there is no point in waiting for the rest of it. */
+static const char *judge_pending(const near__parser *parser)
+{
+	const redisReader *reader = parser->reader;
 	size_t pending = reader->len - reader->pos;
-	if (reader->ridx < 0 || pending <= LENGTH_MAX_SIZE)
-		return false;
+	if (reader->ridx < 0)
+		return NULL;
 	int type = reader->task[reader->ridx]->type;
-	if (type != REDIS_REPLY_STRING && type != REDIS_REPLY_VERB)
-		return pending > LINE_MAX_SIZE;
-	return memchr(reader->buf + reader->pos, '\n', LENGTH_MAX_SIZE) == NULL;
+	if (type == REDIS_REPLY_STRING || type == REDIS_REPLY_VERB)
+		return judge_bulk(parser, reader->buf + reader->pos, pending);
+	return pending > LINE_MAX_SIZE ? endless : NULL;
 }
 
 bool near__parser_next(near__parser *parser, near__reply **reply)
@@ -240,12 +257,8 @@ bool near__parser_next(near__parser *parser, near__reply **reply)
 	if (parser->refused != NULL || redisReaderGetReply(parser->reader, &object) != REDIS_OK)
 		return false;
 	*reply = object;
-	if (object != NULL)
-		return true;
-	if (line_is_endless(parser->reader))
-		parser->refused = "a line that does not end";
-	else if (near__parser_pending(parser) > parser->bytes_max)
-		parser->refused = "a reply larger than any that was asked for";
+	if (object == NULL)
+		parser->refused = judge_pending(parser);
 	return parser->refused == NULL;
 }
 

@@ -170,12 +170,12 @@ static UNUSED void wait_last_error(owner *o, const char *part)
 
 /* Words as a command. */
 #define WORDS_MAX 8
-typedef struct words {
+typedef struct sentence {
 	const char *argv[WORDS_MAX];
 	size_t sizes[WORDS_MAX];
 	near__command command;
-} words;
-static UNUSED const near__command *words_of(words *w, const char *first, ...)
+} sentence;
+static UNUSED const near__command *sentence_of(sentence *w, const char *first, ...)
 {
 	va_list args;
 	va_start(args, first);
@@ -188,7 +188,7 @@ static UNUSED const near__command *words_of(words *w, const char *first, ...)
 	va_end(args);
 	return &w->command;
 }
-#define WORDS(...) words_of(&(words){ 0 }, __VA_ARGS__, (const char *)NULL)
+#define WORDS(...) sentence_of(&(sentence){ 0 }, __VA_ARGS__, (const char *)NULL)
 
 /* Asks, expects NEAR_OK. */
 static UNUSED near__reply *ask(owner *o, const near__command *command)

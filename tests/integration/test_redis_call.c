@@ -159,7 +159,7 @@ static void call_many__more_than_the_pipeline__is_done_in_parts(void **state)
 {
 	(void)state;
 	enum { COUNT = 100 };
-	words w[COUNT];
+	sentence w[COUNT];
 	near__command commands[COUNT];
 	near_status statuses[COUNT];
 	near__reply *replies[COUNT];
@@ -167,7 +167,7 @@ static void call_many__more_than_the_pipeline__is_done_in_parts(void **state)
 	owner_wait_up(o);
 	(void)redis_server_integer(server, "DEL parts");
 	for (int i = 0; i < COUNT; i++)
-		commands[i] = *words_of(&w[i], "INCR", "parts", (const char *)NULL);
+		commands[i] = *sentence_of(&w[i], "INCR", "parts", (const char *)NULL);
 	near__redis_call_many(o->redis, commands, COUNT, SECONDS(10), statuses, replies);
 	for (int i = 0; i < COUNT; i++) {
 		assert_int_equal(statuses[i], NEAR_OK);
