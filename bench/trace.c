@@ -21,6 +21,7 @@ void bench_trace_free(bench_trace *trace)
 	free(trace->requests);
 	free(trace->keys);
 	free(trace->rank_next);
+	free(trace->places);
 	bench_trace_init(trace);
 }
 
@@ -65,54 +66,89 @@ static uint64_t distinct_keys(uint32_t key_size)
 	return key_size >= 4 ? UINT32_MAX : UINT64_C(1) << (8 * key_size);
 }
 
-static bool add_key(bench_trace *trace, uint32_t key_size, uint32_t value_size, bench_trace_error *error)
+/* Where the id stands in the table of places, or would. */
+static uint32_t *place_of(const bench_trace *trace, uint64_t id)
 {
+	uint64_t at = id; /* mixed by one step of the generator */
+	at = near__random_next(&at);
+	while (trace->places[at & trace->place_mask] != 0 && trace->keys[trace->places[at & trace->place_mask] - 1].id != id)
+		at++; /* ends: half of the places are empty */
+	return &trace->places[at & trace->place_mask];
+}
+
+/* Keeps the table of places at most half full. */
+static bool places_grow(bench_trace *trace)
+{
+	uint64_t count = trace->places == NULL ? 0 : trace->place_mask + 1;
+	if (((uint64_t)trace->key_count + 1) * 2 <= count)
+		return true;
+	count = count == 0 ? 8192 : count * 2;
+	uint32_t *places = calloc(count, sizeof(*places));
+	if (places == NULL)
+		return false;
+	free(trace->places);
+	trace->places = places;
+	trace->place_mask = count - 1;
+	for (uint32_t key = 0; key < trace->key_count; key++)
+		*place_of(trace, trace->keys[key].id) = key + 1;
+	return true;
+}
+
+static bool add_key(bench_trace *trace, const bench_trace_key *key, bench_trace_error *error)
+{
+	uint32_t key_size = key->key_size;
 	if (key_size < 1 || key_size > NEAR_KEY_MAX)
 		return fail(error, trace, "key_size %" PRIu32 " is not within 1..%d", key_size, NEAR_KEY_MAX);
-	if (value_size > BENCH_VALUE_MAX)
-		return fail(error, trace, "value_size %" PRIu32 " is above %" PRIu32, value_size, BENCH_VALUE_MAX);
+	if (key->value_size > BENCH_VALUE_MAX)
+		return fail(error, trace, "value_size %" PRIu32 " is above %" PRIu32, key->value_size, BENCH_VALUE_MAX);
 	if (trace->rank_next == NULL)
 		trace->rank_next = calloc(NEAR_KEY_MAX + 1, sizeof(*trace->rank_next));
-	if (trace->rank_next == NULL ||
+	if (trace->rank_next == NULL || trace->key_count == UINT32_MAX - 1 ||
 	    !make_room((void **)&trace->keys, trace->key_count, &trace->key_room, sizeof(*trace->keys)))
 		return fail(error, trace, "out of memory");
 	if (trace->rank_next[key_size] >= distinct_keys(key_size))
 		return fail(error, trace, "more keys of %" PRIu32 " bytes than there can be", key_size);
-	trace->keys[trace->key_count++] = (bench_trace_key){key_size, value_size, trace->rank_next[key_size]++};
-	trace->working_set_bytes += (uint64_t)key_size + value_size;
+	bench_trace_key *k = &trace->keys[trace->key_count];
+	*k = *key;
+	k->rank = trace->rank_next[key_size]++;
+	*place_of(trace, k->id) = ++trace->key_count;
+	trace->working_set_bytes += (uint64_t)key_size + k->value_size;
 	if (key_size > trace->key_size_max)
 		trace->key_size_max = key_size;
-	if (value_size > trace->value_size_max)
-		trace->value_size_max = value_size;
+	if (k->value_size > trace->value_size_max)
+		trace->value_size_max = k->value_size;
 	return true;
 }
 
-static bool check_key(bench_trace *trace, uint64_t key, uint32_t key_size, uint32_t value_size, bench_trace_error *error)
+/* The key's number, whether it is known or new. */
+static bool find_key(bench_trace *trace, const bench_trace_key *key, uint32_t *number, bench_trace_error *error)
 {
-	if (key == trace->key_count && key < UINT32_MAX)
-		return add_key(trace, key_size, value_size, error);
-	if (key >= trace->key_count)
-		return fail(error, trace, "key_id %" PRIu64 " is not dense: %" PRIu32 " is the next new one", key,
-		            trace->key_count);
-	const bench_trace_key *k = &trace->keys[key];
-	if (k->key_size != key_size || k->value_size != value_size)
-		return fail(error, trace, "the sizes of key %" PRIu64 " have changed", key);
+	if (!places_grow(trace))
+		return fail(error, trace, "out of memory");
+	uint32_t place = *place_of(trace, key->id);
+	if (place == 0) {
+		*number = trace->key_count;
+		return add_key(trace, key, error);
+	}
+	const bench_trace_key *k = &trace->keys[place - 1];
+	if (k->key_size != key->key_size || k->value_size != key->value_size)
+		return fail(error, trace, "the sizes of key %" PRIu64 " have changed", key->id);
+	*number = place - 1;
 	return true;
 }
 
 static bool add_record(bench_trace *trace, const unsigned char *p, bench_trace_error *error)
 {
 	bench_request r = {.time_s = read_u32(p), .ttl_s = read_u32(p + 20), .op = p[24]};
-	uint64_t key = read_u64(p + 4);
+	bench_trace_key key = {.id = read_u64(p + 4), .key_size = read_u32(p + 12), .value_size = read_u32(p + 16)};
 	if (r.op > BENCH_TRACE_DELETE)
 		return fail(error, trace, "op %u is none of 0 get, 1 set, 2 delete", r.op);
 	if (trace->request_count > 0 && r.time_s < trace->requests[trace->request_count - 1].time_s)
 		return fail(error, trace, "time goes back to %" PRIu32, r.time_s);
-	if (!check_key(trace, key, read_u32(p + 12), read_u32(p + 16), error))
+	if (!find_key(trace, &key, &r.key, error))
 		return false;
 	if (!make_room((void **)&trace->requests, trace->request_count, &trace->request_room, sizeof(*trace->requests)))
 		return fail(error, trace, "out of memory");
-	r.key = (uint32_t)key;
 	trace->requests[trace->request_count++] = r;
 	trace->gets += r.op == BENCH_TRACE_GET;
 	trace->sets += r.op == BENCH_TRACE_SET;

@@ -2,11 +2,12 @@
  *
  *   u32 time_s; u64 key_id; u32 key_size; u32 value_size; u32 ttl_s (0: none); u8 op (0 get, 1 set, 2 delete)
  *
- * Invariants that the reader checks and a replay relies on: time never goes back; key ids are dense in order of first
- * appearance; sizes are constant per key and within the library's limits; the file ends at a record's end. The first record
- * that breaks one is named in the error, nothing of the trace is used then.
+ * Invariants that the reader checks and a replay relies on: time never goes back; sizes are constant per key and within the
+ * library's limits; the file ends at a record's end. The first record that breaks one is named in the error, nothing of the
+ * trace is used then.
  *
- * A trace is held decoded: 16 bytes per request and 12 per key. The decoder takes its bytes in pieces of any length.
+ * Key ids may be any numbers; inside, keys count from 0 in order of first appearance. A trace is held decoded: 16 bytes per
+ * request, 20 per key and a table of ids. The decoder takes its bytes in pieces of any length.
  */
 #ifndef NEAR_BENCH_TRACE_H
 #define NEAR_BENCH_TRACE_H
@@ -27,6 +28,7 @@ typedef struct bench_request {
 } bench_request;
 
 typedef struct bench_trace_key {
+	uint64_t id;
 	uint32_t key_size, value_size;
 	uint32_t rank; /* among the keys of the same size: keeps short keys distinct */
 } bench_trace_key;
@@ -43,6 +45,8 @@ typedef struct bench_trace {
 	unsigned char part[BENCH_RECORD_SIZE];
 	size_t part_size;
 	uint32_t *rank_next; /* per key size */
+	uint32_t *places;    /* hash of an id -> its key + 1; at most half full */
+	uint64_t place_mask;
 } bench_trace;
 
 typedef struct bench_trace_error {

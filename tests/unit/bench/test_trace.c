@@ -126,9 +126,6 @@ static void read__a_broken_file__is_refused_with_the_record(void **state)
 	write_record(&w, 6, 0, 8, 100, 0, 0);
 	refused(&w, 0, "record 4: time goes back to 6");
 	write_sample(&w);
-	write_record(&w, 7, 4, 8, 100, 0, 0);
-	refused(&w, 0, "not dense");
-	write_sample(&w);
 	write_record(&w, 7, 0, 8, 101, 0, 0);
 	refused(&w, 0, "have changed");
 	write_sample(&w);
@@ -143,9 +140,6 @@ static void read__a_broken_file__is_refused_with_the_record(void **state)
 	write_sample(&w);
 	write_record(&w, 7, 3, 8, UINT32_MAX, 0, 0);
 	refused(&w, 0, "value_size");
-	write_sample(&w);
-	write_record(&w, 7, UINT64_MAX, 8, 1, 0, 0);
-	refused(&w, 0, "not dense");
 }
 
 static void read__not_zstd__is_refused(void **state)
@@ -160,6 +154,27 @@ static void read__not_zstd__is_refused(void **state)
 	assert_non_null(strstr(error.text, "zstd"));
 	bench_trace_free(&t);
 	(void)fclose(file);
+}
+
+static void feed__any_key_ids__count_in_order_of_first_appearance(void **state)
+{
+	(void)state;
+	static writer w;
+	bench_trace t;
+	bench_trace_error error;
+	w.size = 0;
+	bench_trace_init(&t);
+	for (int round = 0; round < 8; round++) {
+		uint64_t random = 99; /* the same ids each round, more keys than the table of places begins with */
+		for (uint64_t i = 0; i < 4096 * 3; i++) {
+			w.size = 0;
+			write_record(&w, 0, i == 5 ? UINT64_MAX : near__random_next(&random), 24, 1, 0, 0);
+			assert_true(bench_trace_feed(&t, w.bytes, w.size, &error));
+			assert_int_equal(t.requests[t.request_count - 1].key, i);
+		}
+	}
+	assert_int_equal(t.key_count, 4096 * 3);
+	bench_trace_free(&t);
 }
 
 static void feed__more_short_keys_than_there_can_be__is_refused(void **state)
@@ -213,6 +228,7 @@ int main(void)
 		cmocka_unit_test(read__a_compressed_file__decodes),
 		cmocka_unit_test(read__a_broken_file__is_refused_with_the_record),
 		cmocka_unit_test(read__not_zstd__is_refused),
+		cmocka_unit_test(feed__any_key_ids__count_in_order_of_first_appearance),
 		cmocka_unit_test(feed__more_short_keys_than_there_can_be__is_refused),
 		cmocka_unit_test(key_write__keys_of_one_size__differ),
 	};
