@@ -210,7 +210,7 @@ static int process_main(bench_crowd *crowd, unsigned index, void *argument)
 
 /* ------------------------------------------------------------- parent */
 
-static bool never(void *argument)
+static bool moment_passed(void *argument)
 {
 	return near__now_ns() >= *(const int64_t *)argument;
 }
@@ -221,7 +221,7 @@ static bool watch(stampede *all, const char *what, uint64_t ms)
 	bench_progress_begin(what, (uint64_t)total_ns);
 	for (int64_t now_ns = from_ns; now_ns < from_ns + total_ns; now_ns = near__now_ns()) {
 		int64_t next_ns = now_ns + 100 * NEAR__MS_NS;
-		if (!bench_crowd_until(&all->crowd, never, &next_ns, 1000000))
+		if (!bench_crowd_until(&all->crowd, moment_passed, &next_ns, 1000000))
 			return false;
 		bench_progress_at((uint64_t)(now_ns - from_ns));
 	}
