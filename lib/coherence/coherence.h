@@ -132,8 +132,8 @@ typedef struct near__token {
 	unsigned char nonce[16];
 } near__token;
 typedef enum near__token_answer { NEAR__TOKEN_VALUE, NEAR__TOKEN_GRANTED, NEAR__TOKEN_WAIT } near__token_answer;
-/* mode 'm' miss: a fresh value of the present incarnation, else the token. 'r' refresh: only a value created after
- * `seen` (ms of Redis's clock), else the token. 'x' reject: the caller could not use the envelope whose checksum is `seen`.
+/* mode 'm' miss: a fresh value of the present incarnation, else the token. 'r' refresh: only a value whose life
+ * ends after `seen` (ms of Redis's clock), else the token. 'x' reject: the caller could not use the envelope whose checksum is `seen`.
  * *value: the raw bytes when VALUE, and also when GRANTED and something stale is there (may be NULL); the caller's to free.
  * *wait_ms: how long the present token lives, when WAIT. */
 near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen, uint64_t token_ms,

@@ -177,7 +177,7 @@ static const char token[] =
 	"	local inc = enter(K[1], K[2], A)\n"
 	"	local head, mode = head_of(K[4]), A[4]\n"
 	"	if fresh(head, inc) and (mode == 'm'\n"
-	"		or mode == 'r' and number(head, 17) > tonumber(A[5])\n"
+	"		or mode == 'r' and number(head, 25) > tonumber(A[5])\n"
 	"		or mode == 'x' and string.sub(head, 57, 64) ~= A[5]) then\n"
 	"		return {1, inc, redis.call('GET', K[4])}\n"
 	"	end\n"

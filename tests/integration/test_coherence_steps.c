@@ -320,9 +320,9 @@ static void token__for_a_refresh__gives_only_a_newer_value(void **state)
 	(void)peer_put(a, "k", "v1");
 	unsigned char *bytes = peer_get_raw(a, "k", &size);
 	assert_true(near__envelope_read(bytes, size, "k", 1, &e));
-	assert_int_equal(peer_ask(b, "k", 'r', e.created_ms - 1, 60000, &t), NEAR_OK);
+	assert_int_equal(peer_ask(b, "k", 'r', e.fresh_until_ms - 1, 60000, &t), NEAR_OK);
 	assert_int_equal(t.answer, NEAR__TOKEN_VALUE);
-	assert_int_equal(peer_ask(b, "k", 'r', e.created_ms, 60000, &t), NEAR_OK);
+	assert_int_equal(peer_ask(b, "k", 'r', e.fresh_until_ms, 60000, &t), NEAR_OK);
 	assert_int_equal(t.answer, NEAR__TOKEN_GRANTED);
 	free(bytes);
 	peer_close(a);
