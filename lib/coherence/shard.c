@@ -161,6 +161,8 @@ void near__shard_adopt(near__shard *s, uint64_t incarnation, uint64_t seq, const
 void near__shard_gap(near__shard *s)
 {
 	const near__coherence_news *news = &s->owner->config.news;
+	if (s->running)
+		return; /* a replay is on its way: the same gap, seen again */
 	near__count(s->owner->config.redis.stats, NEAR__STAT_gaps);
 	if (news->gap != NULL)
 		news->gap(news->ctx, s->index);
