@@ -1,0 +1,326 @@
+/* The write path. One atomic step in Redis carries data, sequence, log and message; what this process then keeps in L1 is
+ * fenced like any fill.
+ *
+ *   put          step -> answered q: raise iv to q, install as of q -> NEAR_OK
+ *                     -> not answered: install alone (fresh for one lease), journal an invalidation -> NEAR_QUEUED
+ *                        (a put is not idempotent: repeated later it could overwrite a newer one; an invalidation is)
+ *   invalidate   local fence, drop; step -> answered q: raise iv to q, drop what was refilled meanwhile -> NEAR_OK
+ *                                        -> not answered: journal -> NEAR_QUEUED
+ *
+ * Without Redis the L1 entry's own rules suffice: as-of is the local fence's count.
+ */
+#include <stdlib.h>
+#include "core/core.h"
+#include "core/journal.h"
+
+static near_status from_outcome(near__l1_outcome outcome)
+{
+	switch (outcome) {
+	case NEAR__L1_PRESENT:
+		return NEAR_EXISTS;
+	case NEAR__L1_ABSENT:
+		return NEAR_MISS;
+	case NEAR__L1_MISMATCH:
+		return NEAR_CONFLICT;
+	default:
+		return NEAR_OK; /* installed; or not kept, which a cache may always do: counted by L1 */
+	}
+}
+
+static near__found value_of(const near_cache *cache, const void *value, size_t value_size, const near__terms *terms,
+                            uint64_t *fresh_ms)
+{
+	int64_t now_ns = near__coarse_ns();
+	*fresh_ms = near__terms_jitter(cache, terms->ttl_ms);
+	near__found found = {
+		.value = value,
+		.value_size = value_size,
+		.version = terms->version,
+		.fresh_until_ns = now_ns + (int64_t)*fresh_ms * NEAR__MS_NS,
+		.tag_count = terms->tag_count,
+	};
+	found.stale_until_ns = found.fresh_until_ns + (int64_t)terms->stale_ms * NEAR__MS_NS;
+	for (uint32_t i = 0; i < terms->tag_count; i++)
+		found.tags[i] = terms->tags[i];
+	return found;
+}
+
+static near_status put_single(near_cache *cache, near__key *key, const near__found *found, near__l1_mode mode,
+                              uint64_t expected)
+{
+	near__key_share(cache, key);
+	near__l1_write write = {
+		.hash = key->local,
+		.key = key->bytes,
+		.key_size = key->size,
+		.value = found->value,
+		.value_size = found->value_size,
+		.asof = near__fence_raise(&cache->fence, key->shared),
+		.now_ns = near__coarse_ns(),
+		.fresh_until_ns = found->fresh_until_ns,
+		.stale_until_ns = found->stale_until_ns,
+		.version = found->version,
+		.tag_count = found->tag_count,
+		.tags = found->tags,
+		.mode = mode,
+		.expected = expected,
+	};
+	near__l1_outcome outcome = near__l1_put(cache->l1, &write);
+	if (outcome == NEAR__L1_NEWER && found->version != 0)
+		return NEAR_CONFLICT;
+	return from_outcome(outcome);
+}
+
+/* Drops the key here. `below`: entries older than this. */
+static void drop(near_cache *cache, const near__key *key, near__pos below, bool keep_stale)
+{
+	(void)near__l1_drop(cache->l1, key->local, key->bytes, key->size, below, keep_stale, near__coarse_ns());
+}
+
+static near_status queue(near_cache *cache, near__key *key, near__change change)
+{
+	if (!near__journal_add(cache->journal, key->shard, change, key->bytes, key->size))
+		near__count(cache->stats, NEAR__STAT_journal_overflows);
+	near__count(cache->stats, NEAR__STAT_queued);
+	return NEAR_QUEUED;
+}
+
+/* The part of an invalidation that Redis sees. Any failure but a refusal by the server leaves it queued; so does a refusal,
+ * since the promise to invalidate does not lapse. */
+static near_status invalidate_step(near_cache *cache, near__key *key, near__change change, bool keep_stale,
+                                   const near__terms *terms, near__pos *pos)
+{
+	if (!near__redis_is_up(cache->redis) || near__journal_has(cache->journal, key->shard, key->bytes, key->size))
+		return queue(cache, key, change);
+	near__names names;
+	near__step step = near__step_make(cache, key, terms->deadline_ns, &names);
+	near_status status = near__coherence_invalidate(cache->coherence, &step, change, keep_stale, pos);
+	if (status != NEAR_OK) {
+		near__count(cache->stats, NEAR__STAT_l2_errors);
+		return queue(cache, key, change);
+	}
+	if (*pos == 0) { /* another incarnation began meanwhile: every as-of of ours is below its floor or unknown */
+		drop(cache, key, UINT64_MAX, false);
+		return NEAR_OK;
+	}
+	near__coherence_raise(cache->coherence, key->shard, key->shared, *pos);
+	drop(cache, key, *pos, keep_stale);
+	return NEAR_OK;
+}
+
+near_status near__invalidate(near_cache *cache, near__key *key, near__change change, const near__terms *terms)
+{
+	bool keep_stale = change == NEAR__CHANGE_INVALIDATE && terms->stale_ms > 0;
+	near__key_share(cache, key);
+	near__count(cache->stats, NEAR__STAT_invalidations);
+	(void)near__fence_raise(&cache->fence, key->shared);
+	drop(cache, key, UINT64_MAX, keep_stale);
+	if (cache->coherence == NULL)
+		return NEAR_OK;
+	near__pos pos;
+	return invalidate_step(cache, key, change, keep_stale, terms, &pos);
+}
+
+near_status near__invalidate_tag(near_cache *cache, near__tag tag, const near__terms *terms)
+{
+	near__count(cache->stats, NEAR__STAT_invalidations);
+	(void)near__fence_raise_tag(&cache->fence, tag);
+	if (cache->coherence == NULL)
+		return NEAR_OK;
+	near_status status = NEAR_E_UNAVAILABLE;
+	if (near__redis_is_up(cache->redis))
+		status = near__coherence_invalidate_tag(cache->coherence, tag, terms->deadline_ns);
+	if (status == NEAR_OK)
+		return NEAR_OK;
+	/* Unnumbered, a tag's invalidation cannot be compared with the entries' as-ofs: forget everything here. */
+	near__l1_clear(cache->l1);
+	if (!near__journal_add(cache->journal, 0, NEAR__CHANGE_TAG, &tag, sizeof tag))
+		near__count(cache->stats, NEAR__STAT_journal_overflows);
+	near__count(cache->stats, NEAR__STAT_queued);
+	return NEAR_QUEUED;
+}
+
+/* The put did not take effect for certain: this process has the value alone, the others learn that theirs is old. */
+static near_status put_alone(near_cache *cache, near__key *key, near__found *found, const near__terms *terms, bool ask)
+{
+	near__before before;
+	near__pos pos = 0;
+	uint64_t ticket = near__fence_raise(&cache->fence, key->shared);
+	near__before_take(cache, key, &before);
+	before.ticket = ticket;
+	drop(cache, key, UINT64_MAX, false);
+	near_status status = NEAR_QUEUED;
+	if (ask)
+		status = invalidate_step(cache, key, NEAR__CHANGE_INVALIDATE, false, terms, &pos);
+	else
+		(void)queue(cache, key, NEAR__CHANGE_INVALIDATE);
+	if (status == NEAR_OK && pos != 0)
+		before.asof = pos;
+	int64_t alone_ns = terms->begun_ns + (int64_t)cache->settings.o.lease_ms * NEAR__MS_NS - NEAR__COARSE_NS;
+	found->flags |= NEAR__ENTRY_ALONE;
+	if (found->fresh_until_ns > alone_ns)
+		found->fresh_until_ns = alone_ns;
+	found->stale_until_ns = alone_ns + (int64_t)cache->settings.o.degraded_ttl_ms * NEAR__MS_NS;
+	if (!(terms->flags & NEAR_NO_L1))
+		(void)near__install(cache, key, &before, found);
+	return status;
+}
+
+static const char step_mode[] = { [NEAR__L1_SET] = 's', [NEAR__L1_ADD] = 'a', [NEAR__L1_REPLACE] = 'r',
+	                              [NEAR__L1_IF_VERSION] = 'c' };
+
+/* Encodes for the present incarnation and runs the step; again when the incarnation has just changed. */
+static near_status put_step(near_cache *cache, near__key *key, const near__found *found, uint64_t fresh_ms,
+                            near__l1_mode mode, uint64_t expected, const near__terms *terms, near__before *before,
+                            near__pos *pos)
+{
+	near__names names;
+	near__step step = near__step_make(cache, key, terms->deadline_ns, &names);
+	near_status status = NEAR_E_UNAVAILABLE;
+	for (int attempt = 0; attempt < 3; attempt++) {
+		void *bytes;
+		size_t size;
+		bool again = false;
+		near__before_take(cache, key, before);
+		status = near__encode(cache, key, before, found, fresh_ms, &bytes, &size);
+		if (status != NEAR_OK)
+			return status;
+		near__put_step put = {
+			.envelope = bytes,
+			.envelope_size = size,
+			.incarnation = before->incarnation,
+			.life_ms = fresh_ms + terms->stale_ms,
+			.mode = step_mode[mode],
+			.version = found->version,
+			.expected = expected,
+		};
+		status = near__coherence_put(cache->coherence, &step, &put, pos, &again);
+		free(bytes);
+		if (!again)
+			return status;
+		status = NEAR_E_UNAVAILABLE;
+	}
+	return status;
+}
+
+static near_status put_shared(near_cache *cache, near__key *key, near__found *found, uint64_t fresh_ms,
+                              near__l1_mode mode, uint64_t expected, const near__terms *terms)
+{
+	near__before before;
+	near__pos pos = 0;
+	bool usable = near__l2_usable(cache, key);
+	near_status status = NEAR_E_UNAVAILABLE;
+	if (usable)
+		status = put_step(cache, key, found, fresh_ms, mode, expected, terms, &before, &pos);
+	if (status == NEAR_EXISTS || status == NEAR_MISS || status == NEAR_CONFLICT)
+		return status;
+	if (status == NEAR_OK && pos == 0) {
+		drop(cache, key, UINT64_MAX, false);
+		return NEAR_OK;
+	}
+	if (status == NEAR_OK) {
+		near__coherence_raise(cache->coherence, key->shard, key->shared, pos);
+		before.asof = pos;
+		if (terms->flags & NEAR_NO_L1)
+			drop(cache, key, pos, false);
+		else
+			(void)near__install(cache, key, &before, found);
+		return NEAR_OK;
+	}
+	if (usable)
+		near__count(cache->stats, NEAR__STAT_l2_errors);
+	if (mode == NEAR__L1_SET)
+		return put_alone(cache, key, found, terms, status == NEAR_E_REDIS);
+	if (status == NEAR_E_TIMEOUT || status == NEAR_E_REDIS)
+		(void)near__invalidate(cache, key, NEAR__CHANGE_INVALIDATE, terms); /* it may have taken effect */
+	return status;
+}
+
+near_status near__put(near_cache *cache, near__key *key, const void *value, size_t value_size, near__l1_mode mode,
+                      uint64_t expected, const near__terms *terms)
+{
+	uint64_t fresh_ms;
+	if (value_size > cache->settings.o.value_max_bytes)
+		return NEAR_E_TOO_LARGE;
+	near__found found = value_of(cache, value, value_size, terms, &fresh_ms);
+	near__count(cache->stats, NEAR__STAT_puts);
+	if (cache->coherence == NULL)
+		return put_single(cache, key, &found, mode, expected);
+	return put_shared(cache, key, &found, fresh_ms, mode, expected, terms);
+}
+
+/* --- touch: a longer life for the same bytes */
+
+static near_status touch_single(near_cache *cache, near__key *key, int64_t fresh_ns, int64_t stale_ns)
+{
+	near__l1_view view;
+	int64_t now_ns = near__coarse_ns();
+	near__thread *self = near__self();
+	uint64_t asof = 0;
+	near__epoch_enter(self);
+	bool there = near__l1_find(cache->l1, key->local, key->bytes, key->size, now_ns, &view) &&
+	             near__judge(cache, key, true, now_ns, &view) == NEAR__FRESH && !(view.flags & NEAR__ENTRY_NEGATIVE);
+	if (there)
+		asof = view.asof;
+	near__epoch_exit(self);
+	if (!there)
+		return NEAR_MISS;
+	return near__l1_touch(cache->l1, key->local, key->bytes, key->size, asof, now_ns + fresh_ns, now_ns + stale_ns)
+	           ? NEAR_OK
+	           : NEAR_MISS;
+}
+
+/* Reads the envelope, writes it again with another end; the step refuses when it is no longer the same one. */
+static near_status touch_shared(near_cache *cache, near__key *key, uint64_t fresh_ms, const near__terms *terms)
+{
+	near__before before;
+	near__found found;
+	near__reply *reply = NULL;
+	uint64_t sum;
+	near__names names;
+	near__step step = near__step_make(cache, key, terms->deadline_ns, &names);
+	near__before_take(cache, key, &before);
+	const char *argv[] = { "GET", names.data };
+	const size_t sizes[] = { 3, step.data_name_size };
+	near_status status = near__redis_call(
+		cache->redis, &(near__command){ .argc = 2, .argv = argv, .sizes = sizes }, terms->deadline_ns, &reply);
+	if (status != NEAR_OK)
+		return status;
+	size_t size;
+	const char *bytes = near__reply_bytes(reply, &size);
+	void *again = NULL;
+	size_t again_size;
+	status = NEAR_MISS;
+	if (near__reply_is(reply) == NEAR__REPLY_ERROR)
+		status = NEAR_E_REDIS;
+	else if (bytes != NULL && near__decode(cache, key, &before, bytes, size, &found, &sum) == NEAR__FRESH &&
+	         found.flags == 0) {
+		near__envelope old;
+		(void)near__envelope_read(bytes, size, key->bytes, key->size, &old);
+		before.asof = (before.asof & ~NEAR__SEQ_MASK) | old.asof; /* the value has not become any newer */
+		status = near__encode(cache, key, &before, &found, fresh_ms, &again, &again_size);
+	}
+	if (status == NEAR_OK)
+		status = near__coherence_touch(cache->coherence, &step, sum, again, again_size, fresh_ms + terms->stale_ms);
+	free(again);
+	near__reply_free(reply);
+	return status;
+}
+
+near_status near__touch(near_cache *cache, near__key *key, uint64_t ttl_ms, const near__terms *terms)
+{
+	if (ttl_ms == 0)
+		return NEAR_E_USAGE;
+	if (ttl_ms > cache->settings.o.ttl_max_ms)
+		ttl_ms = cache->settings.o.ttl_max_ms;
+	int64_t fresh_ns = (int64_t)ttl_ms * NEAR__MS_NS;
+	int64_t stale_ns = fresh_ns + (int64_t)terms->stale_ms * NEAR__MS_NS;
+	if (cache->coherence == NULL)
+		return touch_single(cache, key, fresh_ns, stale_ns);
+	if (!near__l2_usable(cache, key))
+		return NEAR_E_UNAVAILABLE;
+	near_status status = touch_shared(cache, key, ttl_ms, terms);
+	if (status == NEAR_OK)
+		(void)touch_single(cache, key, fresh_ns, stale_ns); /* ours may be another one, or gone: then it lives as it did */
+	return status;
+}
