@@ -279,5 +279,5 @@ size_t near_last_error(near_cache *cache, char *buf, size_t buf_size)
 {
 	if (cache == NULL || cache->coherence == NULL)
 		return text_out("", buf, buf_size);
-	return near__redis_last_error(cache->redis, buf, buf_size);
+	return near__coherence_last_error(cache->coherence, buf, buf_size);
 }

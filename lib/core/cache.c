@@ -150,10 +150,5 @@ near_status near__ping(near_cache *cache, int64_t deadline_ns)
 
 near_status near__wait_ready(near_cache *cache, int64_t deadline_ns)
 {
-	while (cache->coherence != NULL && near__coherence_lease_until(cache->coherence) <= near__now_ns()) {
-		if (near__now_ns() >= deadline_ns)
-			return NEAR_E_TIMEOUT;
-		(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-	}
-	return NEAR_OK;
+	return cache->coherence != NULL ? near__coherence_wait_lease(cache->coherence, deadline_ns) : NEAR_OK;
 }

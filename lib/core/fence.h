@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/base.h"
 
 #define NEAR__FENCE_STRIPES 4096
 
@@ -41,7 +42,7 @@ static inline uint64_t near__fence_raise_at(near__fence *fence, _Atomic(uint64_t
 	while (seen < mine && !atomic_compare_exchange_weak_explicit(stripe, &seen, mine, memory_order_seq_cst,
 	                                                             memory_order_relaxed))
 		continue;
-	atomic_thread_fence(memory_order_seq_cst);
+	near__fence();
 	return mine;
 }
 
@@ -63,7 +64,7 @@ static inline uint64_t near__fence_tag(const near__fence *fence, uint64_t tag)
 static inline bool near__fence_holds(const near__fence *fence, uint64_t hash, uint64_t ticket)
 {
 	/* FENCE-RAISE, seq_cst: see near__fence_raise_at. */
-	atomic_thread_fence(memory_order_seq_cst);
+	near__fence();
 	return atomic_load_explicit(&fence->stripe[hash % NEAR__FENCE_STRIPES], memory_order_seq_cst) <= ticket;
 }
 

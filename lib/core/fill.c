@@ -78,10 +78,10 @@ near__l1_outcome near__install(near_cache *cache, const near__key *key, const ne
 }
 
 /* True while no invalidation of one of the value's tags is known that it does not already reflect. */
-static bool tags_current(near_cache *cache, const near__key *key, const near__before *before,
-                         const near__envelope *envelope, near__found *found)
+static bool tags_current(near_cache *cache, const near__key *key, const near__envelope *envelope, near__found *found)
 {
-	near__pos asof = (before->asof & ~NEAR__SEQ_MASK) | (envelope->asof & NEAR__SEQ_MASK);
+	near__pos asof =
+		near__coherence_pos_of(cache->coherence, key->shard, envelope->incarnation, envelope->asof);
 	bool current = true;
 	for (uint32_t i = 0; i < envelope->tag_count; i++) {
 		found->tags[i] = near__envelope_tag(envelope, i);
@@ -122,7 +122,7 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 		.fresh_until_ns = now_ns + left_ms * NEAR__MS_NS,
 	};
 	found->stale_until_ns = found->fresh_until_ns + (int64_t)cache->settings.o.stale_ms * NEAR__MS_NS;
-	if (!tags_current(cache, key, before, &e, found) || e.marked_stale || left_ms <= 0)
+	if (!tags_current(cache, key, &e, found) || e.marked_stale || left_ms <= 0)
 		return now_ns < found->stale_until_ns && found->flags == 0 ? NEAR__STALE : NEAR__NONE;
 	return NEAR__FRESH;
 }
@@ -137,7 +137,7 @@ near_status near__encode(near_cache *cache, const near__key *key, const near__be
 		.incarnation = before->incarnation,
 		.created_ms = redis_ms,
 		.fresh_until_ms = redis_ms + fresh_ms,
-		.asof = before->asof & NEAR__SEQ_MASK,
+		.asof = near__coherence_seq_of(cache->coherence, key->shard, before->asof, before->incarnation),
 		.version = found->version,
 		.delta_us = found->delta_us,
 		.flags = found->flags & NEAR__ENTRY_NEGATIVE ? NEAR__ENVELOPE_NEGATIVE : 0,

@@ -297,7 +297,8 @@ static near_status touch_shared(near_cache *cache, near__key *key, uint64_t fres
 	         found.flags == 0) {
 		near__envelope old;
 		(void)near__envelope_read(bytes, size, key->bytes, key->size, &old);
-		before.asof = (before.asof & ~NEAR__SEQ_MASK) | old.asof; /* the value has not become any newer */
+		/* The value has not become any newer. */
+		before.asof = near__coherence_pos_of(cache->coherence, key->shard, old.incarnation, old.asof);
 		status = near__encode(cache, key, &before, &found, fresh_ms, &again, &again_size);
 	}
 	if (status == NEAR_OK)
