@@ -49,7 +49,7 @@ static near_call with_ttl(uint64_t ttl_ms)
 	call.ttl_ms = ttl_ms;
 	return call;
 }
-static void expect_value(near_cache *cache, const char *key, const char *value)
+static void assert_there(near_cache *cache, const char *key, const char *value)
 {
 	char buf[256];
 	near_item item;
@@ -73,7 +73,7 @@ static void get__after_put__delivers_and_counts(void **state)
 {
 	near_stats stats;
 	assert_int_equal(near_put(*state, KEY("a"), "1", 1, NULL), NEAR_OK);
-	expect_value(*state, "a", "1");
+	assert_there(*state, "a", "1");
 	near_stats_get(*state, &stats);
 	assert_int_equal(stats.l1_hits, 1);
 	assert_int_equal(stats.puts, 1);
@@ -161,7 +161,7 @@ static void put__after_invalidate__is_fresh_again(void **state)
 	assert_int_equal(near_put(*state, KEY("a"), "1", 1, NULL), NEAR_OK);
 	assert_int_equal(near_invalidate(*state, KEY("a"), NULL), NEAR_OK);
 	assert_int_equal(near_put(*state, KEY("a"), "2", 1, NULL), NEAR_OK);
-	expect_value(*state, "a", "2");
+	assert_there(*state, "a", "2");
 }
 
 static void add_and_replace__depend_on_presence(void **state)
@@ -169,13 +169,13 @@ static void add_and_replace__depend_on_presence(void **state)
 	assert_int_equal(near_replace(*state, KEY("a"), "0", 1, NULL), NEAR_MISS);
 	assert_int_equal(near_add(*state, KEY("a"), "1", 1, NULL), NEAR_OK);
 	assert_int_equal(near_add(*state, KEY("a"), "2", 1, NULL), NEAR_EXISTS);
-	expect_value(*state, "a", "1");
+	assert_there(*state, "a", "1");
 	assert_int_equal(near_replace(*state, KEY("a"), "3", 1, NULL), NEAR_OK);
-	expect_value(*state, "a", "3");
+	assert_there(*state, "a", "3");
 	assert_int_equal(near_invalidate(*state, KEY("a"), NULL), NEAR_OK);
 	assert_int_equal(near_replace(*state, KEY("a"), "4", 1, NULL), NEAR_MISS);
 	assert_int_equal(near_add(*state, KEY("a"), "5", 1, NULL), NEAR_OK);
-	expect_value(*state, "a", "5");
+	assert_there(*state, "a", "5");
 }
 
 static void versions__higher_wins_and_compare_and_put_compares(void **state)
@@ -191,7 +191,7 @@ static void versions__higher_wins_and_compare_and_put_compares(void **state)
 	v.version = 7;
 	assert_int_equal(near_put_if_version(*state, KEY("a"), "x", 1, 5, &v), NEAR_CONFLICT);
 	assert_int_equal(near_put_if_version(*state, KEY("a"), "7", 1, 6, &v), NEAR_OK);
-	expect_value(*state, "a", "7");
+	assert_there(*state, "a", "7");
 	assert_int_equal(near_put_if_version(*state, KEY("b"), "7", 1, 6, &v), NEAR_MISS);
 }
 
@@ -205,7 +205,7 @@ static void touch_and_ttl__move_the_end(void **state)
 	assert_true(left <= 50);
 	assert_int_equal(near_touch(*state, KEY("a"), 10000, NULL), NEAR_OK);
 	nap(80);
-	expect_value(*state, "a", "1");
+	assert_there(*state, "a", "1");
 	assert_int_equal(near_exists(*state, KEY("a"), NULL), NEAR_OK);
 	assert_int_equal(near_ttl(*state, KEY("a"), NULL, &left), NEAR_OK);
 	assert_true(left > 5000 && left <= 10000);
@@ -266,11 +266,11 @@ static void tags__invalidate_all_that_carry_them(void **state)
 	assert_int_equal(near_invalidate_tag(*state, "red", NULL), NEAR_OK);
 	assert_int_equal(get_status(*state, "r"), NEAR_MISS);
 	assert_int_equal(get_status(*state, "rb"), NEAR_MISS);
-	expect_value(*state, "b", "1");
-	expect_value(*state, "plain", "1");
+	assert_there(*state, "b", "1");
+	assert_there(*state, "plain", "1");
 	call.tags = red;
 	assert_int_equal(near_put(*state, KEY("r"), "2", 1, &call), NEAR_OK);
-	expect_value(*state, "r", "2");
+	assert_there(*state, "r", "2");
 }
 
 static void two_caches_in_one_process__share_nothing(void **state)
