@@ -25,7 +25,7 @@ near_status near__sink_view(near_cache *cache, const near__sink *sink, const nea
 	int64_t left = view->fresh_until_ns - now_ns;
 	int64_t ttl_ms = status == NEAR_STALE && left > 0 ? 0 : left / NEAR__MS_NS;
 	if (sink->pin != NULL) {
-		near__entry *held = near__l1_pin(cache->l1, view);
+		near__pin *held = near__l1_pin(cache->l1, view);
 		if (held == NULL)
 			return near__sink_bytes(sink, view->value, view->value_size, view->version, ttl_ms, NEAR_FROM_L1, status);
 		*sink->pin = (near_pin){ .value = view->value, .value_size = view->value_size, .held = held };
@@ -70,5 +70,5 @@ void near__sink_unpin(near_pin *pin)
 	if (held & 1)
 		free((void *)(held & ~(uintptr_t)1));
 	else
-		near__l1_unpin((near__entry *)held);
+		near__l1_unpin((near__pin *)held);
 }
