@@ -138,6 +138,9 @@ typedef struct near_cache near_cache;
  * NEAR_E_SYSTEM. */
 NEAR_API NEAR_MUST_USE near_status near_open(const near_options *options, near_cache **cache, near_error *error);
 
+/* fork(): a cache may be used in the child: the first call there opens it anew, with an empty L1 and threads and connections
+ * of its own. Pins and values of the parent stay valid in the child. A child that only execs costs nothing. */
+
 /* Sends what the journal holds if Redis answers within the deadline, stops the cache's threads and frees it. No other
  * call may be running or follow; pins stay valid until they are given back. NULL is allowed. */
 NEAR_API void near_close(near_cache *cache);

@@ -38,26 +38,30 @@ void near_close(near_cache *cache)
 
 near_status near_set_memory(near_cache *cache, uint64_t memory_bytes)
 {
-	if (cache == NULL)
-		return NEAR_E_USAGE;
+	near_status here = cache != NULL ? near__cache_here(cache) : NEAR_E_USAGE;
+	if (here != NEAR_OK)
+		return here;
 	return near__l1_set_limit(cache->l1, memory_bytes) ? NEAR_OK : NEAR_E_USAGE;
 }
 
 near_status near_ping(near_cache *cache, uint64_t deadline_ms)
 {
-	return cache != NULL ? near__ping(cache, after_ms(deadline_ms)) : NEAR_E_USAGE;
+	near_status here = cache != NULL ? near__cache_here(cache) : NEAR_E_USAGE;
+	return here == NEAR_OK ? near__ping(cache, after_ms(deadline_ms)) : here;
 }
 
 near_status near_wait_ready(near_cache *cache, uint64_t deadline_ms)
 {
-	return cache != NULL ? near__wait_ready(cache, after_ms(deadline_ms)) : NEAR_E_USAGE;
+	near_status here = cache != NULL ? near__cache_here(cache) : NEAR_E_USAGE;
+	return here == NEAR_OK ? near__wait_ready(cache, after_ms(deadline_ms)) : here;
 }
 
 near_status near_get(near_cache *cache, const void *key, size_t key_size, void *buf, size_t buf_size, near_item *item)
 {
 	if (NEAR_UNLIKELY(cache == NULL || !key_valid(key, key_size) || !out_valid(buf, buf_size)))
 		return NEAR_E_USAGE;
-	return near__get(cache, key, key_size, buf, buf_size, item);
+	near_status here = near__cache_here(cache);
+	return NEAR_LIKELY(here == NEAR_OK) ? near__get(cache, key, key_size, buf, buf_size, item) : here;
 }
 
 /* The checks that all calls with a near_call share. */
@@ -66,6 +70,9 @@ static near_status prepare(near_cache *cache, const void *key, size_t key_size, 
 {
 	if (cache == NULL || !key_valid(key, key_size))
 		return NEAR_E_USAGE;
+	near_status here = near__cache_here(cache);
+	if (here != NEAR_OK)
+		return here;
 	*made = near__key_make(key, key_size);
 	return near__terms_make(cache, call, terms);
 }
@@ -107,7 +114,9 @@ near_status near_get_many(near_cache *cache, near_lookup *lookups, size_t count,
 	for (size_t i = 0; i < count; i++)
 		if (!key_valid(lookups[i].key, lookups[i].key_size) || !out_valid(lookups[i].buf, lookups[i].buf_size))
 			return NEAR_E_USAGE;
-	near_status status = near__terms_make(cache, call, &terms);
+	near_status status = near__cache_here(cache);
+	if (status == NEAR_OK)
+		status = near__terms_make(cache, call, &terms);
 	if (status == NEAR_OK && count > 0)
 		near__get_many(cache, lookups, count, &terms);
 	return status;
@@ -197,7 +206,9 @@ near_status near_invalidate_tag(near_cache *cache, const char *tag, const near_c
 	size_t size = tag != NULL ? strnlen(tag, NEAR_TAG_MAX + 1) : 0;
 	if (cache == NULL || size == 0 || size > NEAR_TAG_MAX)
 		return NEAR_E_USAGE;
-	near_status status = near__terms_make(cache, call, &terms);
+	near_status status = near__cache_here(cache);
+	if (status == NEAR_OK)
+		status = near__terms_make(cache, call, &terms);
 	return status == NEAR_OK ? near__invalidate_tag(cache, near__hash_shared(tag, size), &terms) : status;
 }
 
@@ -231,7 +242,7 @@ void near_stats_get_sized(near_cache *cache, near_stats *stats, size_t struct_si
 	if (stats == NULL || struct_size < sizeof stats->struct_size)
 		return;
 	memset(stats, 0, struct_size);
-	if (cache != NULL) {
+	if (cache != NULL && near__cache_here(cache) == NEAR_OK) {
 		near__figures(cache, &all);
 		memcpy(stats, &all, struct_size < sizeof all ? struct_size : sizeof all);
 	}
@@ -240,7 +251,7 @@ void near_stats_get_sized(near_cache *cache, near_stats *stats, size_t struct_si
 
 uint64_t near_latency_ns(near_cache *cache, near_latency which, double quantile)
 {
-	if (cache == NULL || (unsigned)which >= NEAR_LATENCY_COUNT || !(quantile >= 0 && quantile <= 1))
+	if (cache == NULL || near__cache_here(cache) != NEAR_OK || (unsigned)which >= NEAR_LATENCY_COUNT || !(quantile >= 0 && quantile <= 1))
 		return 0;
 	return near__histogram_quantile(cache->stats->latency[which], quantile);
 }
@@ -248,7 +259,7 @@ uint64_t near_latency_ns(near_cache *cache, near_latency which, double quantile)
 size_t near_stats_json(near_cache *cache, char *buf, size_t buf_size)
 {
 	near_stats stats;
-	if (cache == NULL)
+	if (cache == NULL || near__cache_here(cache) != NEAR_OK)
 		return text_out("{}", buf, buf_size);
 	near__figures(cache, &stats);
 	return near__stats_to_json(&stats, cache->stats, buf, buf_size);
@@ -257,7 +268,7 @@ size_t near_stats_json(near_cache *cache, char *buf, size_t buf_size)
 size_t near_stats_prometheus(near_cache *cache, char *buf, size_t buf_size)
 {
 	near_stats stats;
-	if (cache == NULL)
+	if (cache == NULL || near__cache_here(cache) != NEAR_OK)
 		return text_out("", buf, buf_size);
 	near__figures(cache, &stats);
 	return near__stats_to_prometheus(&stats, cache->stats, buf, buf_size);
@@ -270,14 +281,14 @@ size_t near_config_json(near_cache *cache, char *buf, size_t buf_size)
 
 size_t near_lease_json(near_cache *cache, char *buf, size_t buf_size)
 {
-	if (cache == NULL || cache->coherence == NULL)
+	if (cache == NULL || near__cache_here(cache) != NEAR_OK || cache->coherence == NULL)
 		return text_out("{\"shards\":[]}", buf, buf_size);
 	return near__coherence_lease_json(cache->coherence, buf, buf_size);
 }
 
 size_t near_last_error(near_cache *cache, char *buf, size_t buf_size)
 {
-	if (cache == NULL || cache->coherence == NULL)
+	if (cache == NULL || near__cache_here(cache) != NEAR_OK || cache->coherence == NULL)
 		return text_out("", buf, buf_size);
 	return near__coherence_last_error(cache->coherence, buf, buf_size);
 }

@@ -1,6 +1,8 @@
 /* Opening and closing. Rooms are opened from the ground up and closed from the top down, so that no thread of one ever
  * meets a room that is gone: refreshers and courier first (they call everything), then coherence with its I/O thread
  * (it calls L1 and the flights), then L1.
+ *
+ * A cache's handle outlives a fork, its rooms do not: see fork.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,49 +66,8 @@ static near_status open_coherence(near_cache *cache, near_error *error)
 	return status;
 }
 
-static void say(near_error *error, near_status status)
+static void rooms_close(near_cache *cache)
 {
-	if (error != NULL && error->text[0] == '\0')
-		snprintf(error->text, sizeof error->text, "%s", near_status_text(status));
-}
-
-near_status near__open(const near_options *options, near_cache **out, near_error *error)
-{
-	near_error ours;
-	near_error *words = error != NULL ? error : &ours;
-	words->text[0] = '\0';
-	near_cache *cache = aligned_alloc(NEAR_LINE, (sizeof *cache + NEAR_LINE - 1) / NEAR_LINE * NEAR_LINE);
-	if (cache == NULL) {
-		say(words, NEAR_E_NOMEM);
-		return NEAR_E_NOMEM;
-	}
-	memset(cache, 0, sizeof *cache);
-	near_status status = near__settings_make(options, &cache->settings, words);
-	if (status != NEAR_OK) {
-		say(words, status);
-		free(cache);
-		return status;
-	}
-	const near_options *o = &cache->settings.o;
-	cache->log = (near__log){ .write = o->on_log, .ctx = o->hook_ctx };
-	near__l2_prefix(o->name_space, o->schema_version, cache->prefix);
-	if ((status = near__stats_create(&cache->stats)) != NEAR_OK || (status = open_l1(cache)) != NEAR_OK ||
-	    (status = near__flights_create(&cache->flights)) != NEAR_OK ||
-	    (status = open_coherence(cache, words)) != NEAR_OK ||
-	    (status = near__refresh_create(cache, &cache->refresh)) != NEAR_OK ||
-	    (status = near__house_create(cache, &cache->house)) != NEAR_OK) {
-		say(words, status);
-		near__close(cache);
-		return status;
-	}
-	*out = cache;
-	return NEAR_OK;
-}
-
-void near__close(near_cache *cache)
-{
-	if (cache == NULL)
-		return;
 	near__refresh_free(cache->refresh);
 	near__house_free(cache->house);
 	if (cache->coherence != NULL) {
@@ -124,6 +85,80 @@ void near__close(near_cache *cache)
 	if (cache->l1 != NULL)
 		near__l1_free(cache->l1);
 	near__stats_free(cache->stats);
+}
+
+static void rooms_forget(near_cache *cache)
+{
+	cache->refresh = NULL;
+	cache->house = NULL;
+	cache->coherence = NULL;
+	cache->redis = NULL;
+	cache->journal = NULL;
+	cache->flights = NULL;
+	cache->l1 = NULL;
+	cache->stats = NULL;
+	atomic_store_explicit(&cache->degraded, false, memory_order_relaxed);
+}
+
+near_status near__rooms_open(near_cache *cache, near_error *error)
+{
+	near_status status;
+	rooms_forget(cache);
+	if ((status = near__stats_create(&cache->stats)) != NEAR_OK || (status = open_l1(cache)) != NEAR_OK ||
+	    (status = near__flights_create(&cache->flights)) != NEAR_OK ||
+	    (status = open_coherence(cache, error)) != NEAR_OK ||
+	    (status = near__refresh_create(cache, &cache->refresh)) != NEAR_OK ||
+	    (status = near__house_create(cache, &cache->house)) != NEAR_OK) {
+		rooms_close(cache);
+		rooms_forget(cache);
+	}
+	return status;
+}
+
+static void say(near_error *error, near_status status)
+{
+	if (error->text[0] == '\0')
+		snprintf(error->text, sizeof error->text, "%s", near_status_text(status));
+}
+
+near_status near__open(const near_options *options, near_cache **out, near_error *error)
+{
+	near_error ours;
+	near_error *words = error != NULL ? error : &ours;
+	words->text[0] = '\0';
+	near_cache *cache = aligned_alloc(NEAR_LINE, (sizeof *cache + NEAR_LINE - 1) / NEAR_LINE * NEAR_LINE);
+	near_status status = NEAR_E_NOMEM;
+	if (cache != NULL) {
+		memset(cache, 0, sizeof *cache);
+		status = near__settings_make(options, &cache->settings, words);
+		if (status == NEAR_OK) {
+			const near_options *o = &cache->settings.o;
+			cache->log = (near__log){ .write = o->on_log, .ctx = o->hook_ctx };
+			near__l2_prefix(o->name_space, o->schema_version, cache->prefix);
+			atomic_store_explicit(&cache->generation, atomic_load_explicit(&near__forks, memory_order_relaxed),
+			                      memory_order_relaxed);
+			status = near__rooms_open(cache, words);
+			if (status != NEAR_OK)
+				near__settings_free(&cache->settings);
+		}
+	}
+	if (status != NEAR_OK) {
+		say(words, status);
+		free(cache);
+		return status;
+	}
+	*out = cache;
+	return NEAR_OK;
+}
+
+void near__close(near_cache *cache)
+{
+	if (cache == NULL)
+		return;
+	/* The rooms of a cache that this process inherited and never used are the parent's: see fork.c. */
+	if (atomic_load_explicit(&cache->generation, memory_order_acquire) ==
+	    atomic_load_explicit(&near__forks, memory_order_relaxed))
+		rooms_close(cache);
 	near__settings_free(&cache->settings);
 	free(cache);
 }

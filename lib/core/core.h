@@ -53,6 +53,7 @@ struct near_cache {
 	near__log log;
 	char prefix[NEAR__PREFIX_MAX];
 	_Atomic(bool) degraded;
+	_Atomic(uint32_t) generation; /* of near__forks: in which process the rooms were opened */
 	near__fence fence;
 };
 
@@ -164,6 +165,20 @@ void near__sink_unpin(near_pin *pin);
 void near__tell(near_cache *cache, near_event_kind kind, unsigned shard, const void *key, size_t key_size,
                 size_t value_size, const char *text);
 void near__tell_stale(near_cache *cache, const near__key *key, int64_t age_ns);
+
+/* fork.c: forks that lead to this process. A cache whose generation is another one was opened by an ancestor. */
+extern _Atomic(uint32_t) near__forks;
+near_status near__cache_revive(near_cache *cache);
+static inline near_status near__cache_here(near_cache *cache)
+{
+	/* relaxed: forks changes only while this process has one thread. CACHE-REVIVED, acquire: near__cache_revive. */
+	uint32_t now = atomic_load_explicit(&near__forks, memory_order_relaxed);
+	if (NEAR_LIKELY(atomic_load_explicit(&cache->generation, memory_order_acquire) == now))
+		return NEAR_OK;
+	return near__cache_revive(cache);
+}
+/* Opens the rooms of a cache whose settings are made. On failure those that were opened are closed again. */
+near_status near__rooms_open(near_cache *cache, near_error *error);
 
 /* The calls of the API, arguments checked. */
 near_status near__open(const near_options *options, near_cache **cache, near_error *error);
