@@ -53,6 +53,7 @@ struct near_cache {
 	near__log log;
 	char prefix[NEAR__PREFIX_MAX];
 	_Atomic(bool) degraded;
+	_Atomic(uint32_t) courier_word; /* futex: the courier of the journal sleeps on it */
 	_Atomic(uint32_t) generation; /* of near__forks: in which process the rooms were opened */
 	near__fence fence;
 };

@@ -15,7 +15,7 @@ enum { TIDY_MS = 5, COURIER_MS = 100 };
 struct near__house {
 	near_cache *cache;
 	_Atomic(bool) stopping;
-	_Atomic(uint32_t) tidy_word, courier_word; /* futexes */
+	_Atomic(uint32_t) tidy_word; /* futex */
 	bool has_tidy, has_courier;
 	pthread_t tidy, courier;
 };
@@ -81,29 +81,26 @@ static void *courier(void *ctx)
 	near_cache *cache = house->cache;
 	while (!stopping(house)) {
 		/* relaxed: a nudge after this load changes the word, so the wait returns at once. */
-		uint32_t word = atomic_load_explicit(&house->courier_word, memory_order_relaxed);
+		uint32_t word = atomic_load_explicit(&cache->courier_word, memory_order_relaxed);
 		if (near__journal_count(cache->journal) > 0)
 			near__house_deliver(cache, near__now_ns() + 1000 * NEAR__MS_NS);
 		if (!stopping(house))
-			(void)near__wait(&house->courier_word, word, near__now_ns() + COURIER_MS * NEAR__MS_NS);
+			(void)near__wait(&cache->courier_word, word, near__now_ns() + COURIER_MS * NEAR__MS_NS);
 	}
 	return NULL;
 }
 
-void near__house_nudge(near__house *house)
+void near__house_nudge(near_cache *cache)
 {
-	atomic_fetch_add_explicit(&house->courier_word, 1, memory_order_relaxed);
-	near__wake_all(&house->courier_word);
+	atomic_fetch_add_explicit(&cache->courier_word, 1, memory_order_relaxed);
+	near__wake_all(&cache->courier_word);
 }
 
 static bool start(near__house *house, pthread_t *thread, void *(*body)(void *), const char *suffix)
 {
 	char name[16];
-	if (pthread_create(thread, NULL, body, house) != 0)
-		return false;
 	snprintf(name, sizeof name, "%.10s-%s", house->cache->settings.o.thread_name, suffix);
-	pthread_setname_np(*thread, name);
-	return true;
+	return near__thread_start(thread, body, house, name);
 }
 
 near_status near__house_create(near_cache *cache, near__house **out)
@@ -129,7 +126,7 @@ void near__house_free(near__house *house)
 	atomic_store_explicit(&house->stopping, true, memory_order_relaxed);
 	atomic_store_explicit(&house->tidy_word, 1, memory_order_relaxed);
 	near__wake_all(&house->tidy_word);
-	near__house_nudge(house);
+	near__house_nudge(house->cache);
 	if (house->has_tidy)
 		pthread_join(house->tidy, NULL);
 	if (house->has_courier)

@@ -7,7 +7,7 @@
 near_status near__house_create(near_cache *cache, near__house **house);
 void near__house_free(near__house *house);
 /* Redis is back: the courier sets out at once. Any thread. */
-void near__house_nudge(near__house *house);
+void near__house_nudge(near_cache *cache);
 /* Sends what the journal holds until it is empty, Redis fails, or the deadline passes. */
 void near__house_deliver(near_cache *cache, int64_t deadline_ns);
 

@@ -54,8 +54,7 @@ static void on_up(void *ctx)
 		near__log_write(&cache->log, NEAR_LOG_INFO, "Redis is back");
 		near__tell(cache, NEAR_EVENT_RECOVERED, 0, NULL, 0, 0, "Redis is back");
 	}
-	if (cache->house != NULL)
-		near__house_nudge(cache->house);
+	near__house_nudge(cache);
 }
 
 static void on_down(void *ctx, const char *why)

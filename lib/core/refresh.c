@@ -138,12 +138,11 @@ near_status near__refresh_create(near_cache *cache, near__refresh **out)
 	near_status status = r->threads != NULL ? NEAR_OK : NEAR_E_NOMEM;
 	for (; status == NEAR_OK && r->thread_count < o->refresh_threads; r->thread_count++) {
 		char name[16];
-		if (pthread_create(&r->threads[r->thread_count], NULL, work, r) != 0) {
+		snprintf(name, sizeof name, "%.8s-rf%u", o->thread_name, (unsigned)r->thread_count % 100);
+		if (!near__thread_start(&r->threads[r->thread_count], work, r, name)) {
 			status = NEAR_E_SYSTEM;
 			break;
 		}
-		snprintf(name, sizeof name, "%.8s-rf%u", o->thread_name, (unsigned)r->thread_count % 100);
-		pthread_setname_np(r->threads[r->thread_count], name);
 	}
 	if (status != NEAR_OK) {
 		near__refresh_free(r);

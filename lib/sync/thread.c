@@ -21,6 +21,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include "base/hash.h"
 #include "sync/epoch.h"
@@ -128,4 +129,16 @@ __attribute__((destructor)) static void stop(void)
 	if (has_key)
 		(void)pthread_key_delete(ended_key);
 	has_key = false;
+}
+
+bool near__thread_start(pthread_t *thread, void *(*body)(void *ctx), void *ctx, const char *name)
+{
+	sigset_t every, before;
+	(void)sigfillset(&every);
+	(void)pthread_sigmask(SIG_SETMASK, &every, &before);
+	int failed = pthread_create(thread, NULL, body, ctx);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed == 0)
+		(void)pthread_setname_np(*thread, name);
+	return failed == 0;
 }

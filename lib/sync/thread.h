@@ -10,6 +10,7 @@
 #ifndef NEAR_SYNC_THREAD_H
 #define NEAR_SYNC_THREAD_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include "base/base.h"
 
@@ -29,5 +30,8 @@ static inline near__thread *near__self(void)
 	near__thread *t = near__thread_mine;
 	return NEAR_LIKELY(t != NULL) ? t : near__thread_make();
 }
+
+/* Starts a thread of the library's own: it takes no signals (they are the program's) and bears a name of at most 15 bytes. */
+bool near__thread_start(pthread_t *thread, void *(*body)(void *ctx), void *ctx, const char *name);
 
 #endif
