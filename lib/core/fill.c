@@ -96,6 +96,7 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
                            near__found *found, uint64_t *sum)
 {
 	near__envelope e;
+	near__key_share(cache, key);
 	*sum = 0;
 	if (size >= NEAR__ENVELOPE_HEAD)
 		memcpy(sum, (const char *)bytes + NEAR__ENVELOPE_SUM_AT, sizeof *sum);

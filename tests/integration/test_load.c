@@ -272,7 +272,8 @@ static void load__near_expiry__is_refreshed_behind_the_caller(void **state)
 	              (double)slowest / 1e6);
 	/* One generation lives 300 ms less what XFetch takes off, a few times the load's 20 ms. */
 	assert_in_range(w->source->runs, 9, 30);
-	assert_int_equal(stats.refreshes, w->source->runs - 1);
+	/* All but the first run are refreshes; one may be under way. */
+	assert_in_range(stats.refreshes, w->source->runs - 1, w->source->runs);
 }
 
 static void load_pinned__and_forced__work(void **state)
