@@ -177,6 +177,93 @@ static void limbo_collect__while_a_reader_is_stopped__frees_nothing_and_others_g
 	assert_int_equal(near__limbo_bytes(&limbo), 0);
 }
 
+/* --------------------------------------- a thread that stops at any step of ours */
+
+#define OURS 1
+#define THEIRS 1000
+
+typedef struct count {
+	size_t ours, theirs;
+} count;
+
+static size_t count_and_free(void *ctx, near__retired *retired)
+{
+	count *c = ctx;
+	c->ours += ((object *)retired)->bytes == OURS;
+	c->theirs += ((object *)retired)->bytes == THEIRS;
+	return poison_and_free(NULL, retired);
+}
+
+static const char *stop_at;
+static _Atomic(uint32_t) stopped, go_on;
+static _Thread_local bool victim;
+
+static void stop_the_victim(const char *point)
+{
+	if (!victim || strcmp(point, stop_at) != 0 || atomic_load(&stopped) != 0)
+		return;
+	atomic_store(&stopped, 1);
+	while (atomic_load(&go_on) == 0)
+		sched_yield();
+}
+
+typedef struct victims {
+	near__limbo *limbo;
+	count counted;
+} victims;
+
+static void *retire_and_collect(void *arg)
+{
+	victims *v = arg;
+	victim = true;
+	for (unsigned i = 0; i < 20; i++) {
+		retire_one(v->limbo, THEIRS);
+		(void)near__limbo_collect(v->limbo, count_and_free, &v->counted);
+	}
+	return NULL;
+}
+
+static void limbo__a_thread_stopped_at_each_step__others_go_on(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *point;
+		bool inside; /* of a section: then nothing new is freed meanwhile */
+	} steps[] = {
+		{ "epoch:enter", false },   { "epoch:entered", true }, { "epoch:exit", true },   { "epoch:exited", false },
+		{ "limbo:unlinked", true }, { "limbo:push", true },    { "limbo:take", true },   { "limbo:advance", true },
+		{ "limbo:release", false },
+	};
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		near__limbo limbo;
+		near__limbo_init(&limbo);
+		victims v = { &limbo, { 0, 0 } };
+		stop_at = steps[i].point;
+		atomic_store(&stopped, 0);
+		atomic_store(&go_on, 0);
+		near__yield_hook = stop_the_victim;
+		pthread_t thread;
+		assert_int_equal(pthread_create(&thread, NULL, retire_and_collect, &v), 0);
+		while (atomic_load(&stopped) == 0)
+			sched_yield();
+		count mine = { 0, 0 };
+		for (unsigned k = 0; k < 1000; k++) {
+			retire_one(&limbo, OURS);
+			(void)near__limbo_collect(&limbo, count_and_free, &mine);
+		}
+		if (steps[i].inside != (mine.ours == 0))
+			fail_msg("%s: %zu freed", steps[i].point, mine.ours);
+		atomic_store(&go_on, 1);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		near__yield_hook = NULL;
+		for (unsigned k = 0; k < 5; k++)
+			(void)near__limbo_collect(&limbo, count_and_free, &mine);
+		assert_int_equal(mine.ours + v.counted.ours, 1000);
+		assert_int_equal(mine.theirs + v.counted.theirs, 20);
+		assert_int_equal(near__limbo_bytes(&limbo), 0);
+	}
+}
+
 /* --------------------------------------------------------------- many threads */
 
 #define CELLS 64
@@ -277,6 +364,40 @@ static void limbo__many_readers_and_writers__no_reader_meets_a_freed_object(void
 		free(atomic_load(&a.cell[i]));
 }
 
+/* ------------------------------------------------------------------------- cost */
+
+static void epoch__cost__is_printed(void **state)
+{
+	(void)state;
+	enum { TIMES = 5000000 };
+	near__thread *self = near__self();
+	int64_t start = near__now_ns();
+	for (unsigned i = 0; i < TIMES; i++) {
+		near__epoch_enter(self);
+		near__epoch_exit(self);
+	}
+	double section = (double)(near__now_ns() - start) / TIMES;
+	start = near__now_ns();
+	near__epoch_enter(self);
+	for (unsigned i = 0; i < TIMES; i++) {
+		near__epoch_enter(self);
+		near__epoch_exit(self);
+	}
+	near__epoch_exit(self);
+	double nested = (double)(near__now_ns() - start) / TIMES;
+	near__limbo limbo;
+	near__limbo_init(&limbo);
+	static object objects[100000];
+	start = near__now_ns();
+	near__epoch_enter(self);
+	for (unsigned i = 0; i < 100000; i++)
+		near__limbo_retire(&limbo, &objects[i].link, 1);
+	near__epoch_exit(self);
+	double retire = (double)(near__now_ns() - start) / 100000;
+	print_message("enter+exit %.1f ns, nested %.1f ns, retire %.1f ns\n", section, nested, retire);
+	assert_int_equal(near__limbo_bytes(&limbo), 100000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,7 +406,9 @@ int main(void)
 		cmocka_unit_test(epoch_enter__nested__is_idle_only_after_the_last_exit),
 		cmocka_unit_test(limbo_collect__release_keeps_the_object__the_account_is_settled),
 		cmocka_unit_test(limbo_collect__while_a_reader_is_stopped__frees_nothing_and_others_go_on),
+		cmocka_unit_test(limbo__a_thread_stopped_at_each_step__others_go_on),
 		cmocka_unit_test(limbo__many_readers_and_writers__no_reader_meets_a_freed_object),
+		cmocka_unit_test(epoch__cost__is_printed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
