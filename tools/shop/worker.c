@@ -330,6 +330,7 @@ int worker_run(const struct shop_config *config, struct board *board, struct his
 		return fail(&worker, "worker", "a thread could not be started");
 	board_stats_publish(worker.mine, worker.cache);
 	near_close(worker.cache);
+	catalogue_close(thread_catalogue);
 	atomic_store(&worker.mine->state, WORKER_ENDED);
 	return 0;
 }
