@@ -45,14 +45,15 @@ struct near__entry {
 #define ENTRY_HEADER 24
 static_assert(sizeof(near__entry) == ENTRY_HEADER && offsetof(near__entry, bytes) == ENTRY_HEADER, "the header as drawn");
 static_assert(sizeof(near__retired) == sizeof(uint64_t), "the link overlays as-of");
+static_assert(NEAR__ENTRY_FLAGS == 3, "the flags below begin at 4");
 static_assert(NEAR_TAGS_MAX <= UINT8_MAX && NEAR_KEY_MAX <= UINT16_MAX, "header fields hold their maxima");
 
-/* flags; NEAR__ENTRY_NEGATIVE is 1 */
+/* flags, above those of l1.h */
 enum {
-	ENTRY_VERSION = 2,
-	ENTRY_DELTA = 4,
-	ENTRY_STALE = 8,
-	ENTRY_FENCED = 16 /* UNIQUE is not enough: the owner asks the coherence fence first */
+	ENTRY_VERSION = 4,
+	ENTRY_DELTA = 8,
+	ENTRY_STALE = 16,
+	ENTRY_FENCED = 32 /* UNIQUE is not enough: the owner asks the coherence fence first */
 };
 
 enum { PENDING = 0, UNIQUE = 1, VALID = 2, ABORTED = 3 };

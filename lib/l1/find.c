@@ -101,7 +101,7 @@ static inline void view_fill(near__entry *e, uint32_t life, int64_t now_ns, near
 	view->stale_until_ns = view->fresh_until_ns;
 	view->version = 0;
 	view->delta_us = 0;
-	view->flags = e->flags & NEAR__ENTRY_NEGATIVE;
+	view->flags = e->flags & NEAR__ENTRY_FLAGS;
 	view->tag_count = 0;
 	view->tags = NULL;
 	view->marked_stale = (life & LIFE_MARK) != 0;

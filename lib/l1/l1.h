@@ -36,7 +36,8 @@ void near__l1_free(near__l1 *l1); /* no other call may run; pins stay valid */
 /* A tag as an entry keeps it: the shared hash of its name. */
 typedef uint64_t near__tag;
 
-enum { NEAR__ENTRY_NEGATIVE = 1 }; /* flags of an entry: "the source does not have it" */
+/* Flags of an entry, which a lookup gives back: "the source does not have it"; and one bit of the caller's own, kept for it. */
+enum { NEAR__ENTRY_NEGATIVE = 1, NEAR__ENTRY_CALLER = 2, NEAR__ENTRY_FLAGS = 3 };
 
 /* What a lookup saw. Pointers are valid inside the caller's section only, unless pinned. */
 typedef struct near__l1_view {
@@ -77,7 +78,9 @@ typedef enum near__l1_mode {
 	NEAR__L1_SET,
 	NEAR__L1_ADD,       /* only if there is no live fresh entry */
 	NEAR__L1_REPLACE,   /* only if there is one */
-	NEAR__L1_IF_VERSION /* only if there is one, of version `expected` */
+	NEAR__L1_IF_VERSION, /* only if there is one, of version `expected` */
+	NEAR__L1_FILL        /* as SET, but no version is compared: as-of and fence decide alone. For what was read, whose
+	                      * version may well be the one that is there and whose new life counts */
 } near__l1_mode;
 
 typedef struct near__l1_write {
@@ -103,7 +106,7 @@ typedef struct near__l1_write {
 
 typedef enum near__l1_outcome {
 	NEAR__L1_INSTALLED,
-	NEAR__L1_DECLINED,  /* no room, or too large: what was there before is gone all the same when the mode is SET */
+	NEAR__L1_DECLINED,  /* no room, or too large: what was there before is gone all the same when the mode is SET or FILL */
 	NEAR__L1_OVERTAKEN, /* the fence said no, or an invalidation aborted it */
 	NEAR__L1_NEWER,     /* an entry with a higher as-of, or a version at or above ours, is there */
 	NEAR__L1_PRESENT,   /* ADD */

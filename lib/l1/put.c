@@ -88,7 +88,7 @@ static turn done(op *o, near__l1_outcome outcome)
 
 static unsigned flags_of(const near__l1_write *w)
 {
-	return (w->flags & NEAR__ENTRY_NEGATIVE) | (w->version != 0 ? ENTRY_VERSION : 0u) |
+	return (w->flags & NEAR__ENTRY_FLAGS) | (w->version != 0 ? ENTRY_VERSION : 0u) |
 	       (w->delta_us != 0 ? ENTRY_DELTA : 0u) | (w->stale_until_ns > w->fresh_until_ns ? ENTRY_STALE : 0u) |
 	       (w->current != NULL ? ENTRY_FENCED : 0u);
 }
@@ -458,9 +458,9 @@ static near__l1_outcome decline(op *o)
 {
 	const near__l1_write *w = o->write;
 	near__count_by(o->l1->stats, o->self, NEAR__STAT_puts_declined, 1);
-	if (w->mode == NEAR__L1_SET) /* what the caller wanted replaced must not stay as if it were fresh */
+	if (w->mode == NEAR__L1_SET || w->mode == NEAR__L1_FILL) /* what was to be replaced must not stay as if it were fresh */
 		(void)near__l1_drop_older(o->l1, w->hash, w->key, w->key_size, w->asof + (w->asof < UINT64_MAX), false, w->now_ns,
-		                          w->version);
+		                          w->mode == NEAR__L1_SET ? w->version : 0);
 	return NEAR__L1_DECLINED;
 }
 
