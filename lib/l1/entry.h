@@ -69,9 +69,9 @@ enum { PENDING = 0, UNIQUE = 1, VALID = 2, ABORTED = 3 };
 
 static inline uint32_t tick_of(int64_t now_ns, int64_t at_ns)
 {
-	if (at_ns - TICK_SPAN > now_ns)
+	if (at_ns > now_ns + TICK_SPAN)
 		at_ns = now_ns + TICK_SPAN;
-	else if (at_ns + TICK_SPAN < now_ns)
+	else if (at_ns < now_ns - TICK_SPAN)
 		at_ns = now_ns - TICK_SPAN;
 	return (uint32_t)(at_ns >> TICK_SHIFT);
 }

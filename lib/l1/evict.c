@@ -236,30 +236,30 @@ near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, siz
 }
 
 /* Payload of the key's entry that is there already: a put of it takes its place. */
-static uint64_t payload_there(near__l1 *l1, near__thread *self, uint64_t hash)
+static uint64_t payload_there(near__l1 *l1, near__thread *self, const near__l1_query *q)
 {
 	uint64_t bytes = 0;
 	near__epoch_enter(self);
 	near__table *t = l1_table(l1);
-	table_ready(l1, self, t, hash);
-	const near__slot *set = table_set(t, hash);
+	table_ready(l1, self, t, q->hash);
+	const near__slot *set = table_set(t, q->hash);
 	for (unsigned j = 0; j < SET_SLOTS; j++) {
 		uint64_t word = slot_peek(&set[j]);
-		if (slot_has_tag(word, hash) && !slot_is_vacant(word) && !(word & SLOT_FROZEN))
+		if (slot_has_key(l1, word, q->hash, q->key, q->key_size) && !(word & SLOT_FROZEN))
 			bytes = entry_payload(slot_entry(l1, word));
 	}
 	near__epoch_exit(self);
 	return bytes;
 }
 
-bool near__l1_fit_payload(near__l1 *l1, near__thread *self, uint64_t hash, uint64_t more)
+bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query *q, uint64_t more)
 {
 	uint64_t limit = atomic_load_explicit(&l1->payload_limit, memory_order_relaxed);
 	if (NEAR_LIKELY(limit == 0))
 		return true;
-	uint64_t there = payload_there(l1, self, hash);
+	uint64_t there = more > 0 ? payload_there(l1, self, q) : 0;
 	while ((int64_t)(near__stats_sum(l1->stats, NEAR__STAT_payload_bytes) + more - there) > (int64_t)limit)
-		if (near__l1_evict(l1, self, hash) == 0)
+		if (near__l1_evict(l1, self, q->hash) == 0)
 			return false;
 	return true;
 }

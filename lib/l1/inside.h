@@ -119,8 +119,9 @@ bool near__l1_grow_if_full(near__l1 *l1, near__thread *self);
 /* evict.c. All outside of sections. */
 /* A block under the bound, evicting for it if need be. NULL: none was to be had. */
 near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, size_t size);
-/* Makes the payload limit hold with `more` bytes of payload besides. False: it does not. */
-bool near__l1_fit_payload(near__l1 *l1, near__thread *self, uint64_t hash, uint64_t more);
+/* Makes the payload limit hold with `more` bytes of payload of the key, which take the place of its own. False: it does
+ * not. With 0 more the key is not looked at, only the hash. */
+bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query *q, uint64_t more);
 /* Evicts the lowest of one set, because it is full. False: there was none. */
 bool near__l1_evict_from_set(near__l1 *l1, near__thread *self, uint64_t hash);
 /* Evicts the lowest of a sample. Returns its bytes, 0: there was none. */

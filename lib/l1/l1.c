@@ -177,7 +177,8 @@ void near__l1_set_payload_limit(near__l1 *l1, uint64_t payload_limit)
 	/* relaxed: read anew by each put. */
 	atomic_store_explicit(&l1->payload_limit, payload_limit, memory_order_relaxed);
 	near__thread *self = near__self();
-	(void)near__l1_fit_payload(l1, self, near__random_next(&self->random), 0);
+	const near__l1_query q = { .hash = near__random_next(&self->random) };
+	(void)near__l1_fit_payload(l1, self, &q, 0);
 }
 
 /* ------------------------------------------------------------------ gauges */

@@ -135,7 +135,8 @@ static bool is_too_large(near__l1 *l1, const near__l1_write *w)
 static bool make_entry(op *o)
 {
 	const near__l1_write *w = o->write;
-	if (!near__l1_fit_payload(o->l1, o->self, w->hash, w->key_size + w->value_size))
+	const near__l1_query q = { .hash = w->hash, .key = w->key, .key_size = w->key_size };
+	if (!near__l1_fit_payload(o->l1, o->self, &q, w->key_size + w->value_size))
 		return false;
 	o->e = near__l1_alloc(o->l1, o->self, w->hash, layout_for(w).size);
 	o->slot = NULL;
