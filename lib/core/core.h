@@ -199,6 +199,7 @@ near_status near__load(near_cache *cache, near__key *key, near_loader loader, vo
 near_status near__load_hit(near_cache *cache, near__key *key, near_loader loader, void *ctx, const near__terms *terms,
                            const near__sink *sink);
 near_status near__stale_from_l1(near_cache *cache, near__key *key, const near__sink *sink);
+bool near__stale_in_l1(near_cache *cache, near__key *key);
 near_status near__ping(near_cache *cache, int64_t deadline_ns);
 near_status near__wait_ready(near_cache *cache, int64_t deadline_ns);
 void near__figures(near_cache *cache, near_stats *stats);

@@ -71,7 +71,10 @@ near__l1_outcome near__install(near_cache *cache, const near__key *key, const ne
 		.current = still_current,
 		.ctx = &fence,
 	};
-	near__l1_outcome outcome = near__l1_put(cache->l1, &write);
+	/* Asked here as well, before anything is touched: a put that its fence refuses has already taken the place of what was
+	 * there, perhaps the stale value that somebody will fall back on. */
+	near__l1_outcome outcome =
+		still_current(&fence, &write) ? near__l1_put(cache->l1, &write) : NEAR__L1_OVERTAKEN;
 	if (outcome == NEAR__L1_OVERTAKEN)
 		near__count(cache->stats, NEAR__STAT_fills_refused_l1);
 	return outcome;

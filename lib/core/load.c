@@ -135,14 +135,16 @@ static bool fill_l2(near_cache *cache, near__key *key, near__step *step, const n
 	return true;
 }
 
-/* The source failed and Redis still had something stale: it goes to L1, past its life, for those who fall back on it. */
+/* The source failed and Redis still had something stale: where L1 has nothing, it goes there, past its life, for those who
+ * fall back on it. */
 static void keep_stale(near_cache *cache, near__key *key, const near__before *before, const near__reply *reply)
 {
 	near__found found;
 	uint64_t sum;
 	size_t size;
 	const char *bytes = near__reply_bytes(reply, &size);
-	if (bytes == NULL || near__decode(cache, key, before, bytes, size, &found, &sum) == NEAR__NONE)
+	if (bytes == NULL || near__stale_in_l1(cache, key) ||
+	    near__decode(cache, key, before, bytes, size, &found, &sum) == NEAR__NONE)
 		return;
 	int64_t now_ns = near__coarse_ns();
 	if (found.fresh_until_ns >= now_ns)

@@ -94,6 +94,18 @@ near_status near__stale_from_l1(near_cache *cache, near__key *key, const near__s
 	return from_l1(cache, key, sink, true);
 }
 
+bool near__stale_in_l1(near_cache *cache, near__key *key)
+{
+	near__l1_view view;
+	int64_t now_ns = near__coarse_ns();
+	near__thread *self = near__self();
+	near__epoch_enter(self);
+	bool there = near__l1_find(cache->l1, key->local, key->bytes, key->size, now_ns, &view) &&
+	             near__judge(cache, key, true, now_ns, &view) != NEAR__NONE;
+	near__epoch_exit(self);
+	return there;
+}
+
 /* A hit as above that also asks whether the value is due for a refresh. */
 near_status near__load_hit(near_cache *cache, near__key *key, near_loader loader, void *ctx, const near__terms *terms,
                            const near__sink *sink)

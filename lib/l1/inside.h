@@ -113,8 +113,9 @@ static inline void table_ready(near__l1 *l1, near__thread *self, near__table *t,
 }
 /* Inside a section: moves some sets if the table is growing. True: it still is. */
 bool near__l1_help(near__l1 *l1, near__thread *self, unsigned sets);
-/* Inside a section: begins a table of twice the sets when the present one is full enough and the bound allows it. */
-bool near__l1_grow_if_full(near__l1 *l1, near__thread *self);
+/* Inside a section: begins a table of twice the sets when the present one is full enough and the bound allows it.
+ * `overflows`: a put found no slot in its set. */
+bool near__l1_grow_if_full(near__l1 *l1, bool overflows);
 
 /* evict.c. All outside of sections. */
 /* A block under the bound, evicting for it if need be. NULL: none was to be had. */

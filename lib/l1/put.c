@@ -418,7 +418,7 @@ static turn publish(op *o, sight *s)
 		if (slot_same(now, word))
 			(void)clear_tent(o->slot, &now);
 		if (s->taken >= TAKEN_MANY)
-			(void)near__l1_grow_if_full(o->l1, o->self);
+			(void)near__l1_grow_if_full(o->l1, false);
 		return ask_fence(o);
 	}
 	near__l1_unlink(o->l1, o->self, o->write->hash, o->e);
@@ -435,8 +435,8 @@ static turn put_in_section(op *o)
 		if (!scan(o, &s))
 			continue;
 		turn t = s.slot != NULL ? replace(o, &s) : publish(o, &s);
-		if (t == TURN_FULL)
-			(void)near__l1_grow_if_full(o->l1, o->self);
+		if (t == TURN_FULL && near__l1_grow_if_full(o->l1, true))
+			t = TURN_AGAIN; /* the set has become two */
 		if (t != TURN_AGAIN)
 			return t;
 	}

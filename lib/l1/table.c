@@ -49,6 +49,10 @@
 
 /* Of 16: at 10 a set overflows about once in 40 puts while its neighbours have room; at 8 the table would be half empty. */
 #define GROW_LOAD 10
+/* While the table is this small a share of the bound, a set that overflows is reason enough from GROW_EARLY on: slots are
+ * cheap there, and nobody expects a cache with room to forget. */
+#define GROW_EARLY 4
+#define SMALL_SHARE 64
 #define HUGE_BYTES (UINT64_C(2) << 20)
 #define PAGE_BYTES UINT64_C(4096)
 
@@ -206,17 +210,17 @@ bool near__l1_help(near__l1 *l1, near__thread *self, unsigned sets)
 
 /* ------------------------------------------------------------------ growing */
 
-static bool is_full(near__l1 *l1, const near__table *t)
+static bool is_full(near__l1 *l1, const near__table *t, bool overflows)
 {
 	int64_t items = (int64_t)near__stats_sum(l1->stats, NEAR__STAT_items);
-	return items > (int64_t)((t->set_mask + 1) * GROW_LOAD);
+	bool early = overflows && t->bytes <= near__mem_limit(l1->mem) / SMALL_SHARE;
+	return items > (int64_t)((t->set_mask + 1) * (early ? GROW_EARLY : GROW_LOAD));
 }
 
-bool near__l1_grow_if_full(near__l1 *l1, near__thread *self)
+bool near__l1_grow_if_full(near__l1 *l1, bool overflows)
 {
-	(void)self;
 	near__table *t = l1_table(l1);
-	if (parent_of(t) != NULL || !is_full(l1, t))
+	if (parent_of(t) != NULL || !is_full(l1, t, overflows))
 		return false;
 	near__table *larger = near__l1_table_make(l1, (t->set_mask + 1) * 2);
 	if (larger == NULL)

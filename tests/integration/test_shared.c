@@ -94,8 +94,8 @@ static void put__by_one__is_read_by_the_other_from_l2_then_l1(void **state)
 	assert_int_equal(get(p->b, "k", got, &item), NEAR_OK);
 	assert_int_equal(item.source, NEAR_FROM_L2);
 	assert_string_equal(got, "1");
-	assert_int_equal(get(p->b, "k", got, &item), NEAR_OK);
-	assert_int_equal(item.source, NEAR_FROM_L1);
+	/* The put's message may come after that read and drop what it kept, once. */
+	assert_true(SOON(get(p->b, "k", got, &item) == NEAR_OK && item.source == NEAR_FROM_L1));
 	assert_true(item.ttl_ms > 200000 && item.ttl_ms <= 300000);
 }
 
@@ -132,6 +132,7 @@ static void invalidate__drops_everywhere__and_leaves_stale_for_those_who_ask(voi
 	near_call stale = NEAR_CALL_INIT;
 	stale.flags = NEAR_STALE_ALLOWED;
 	assert_int_equal(near_put(p->a, KEY("k"), "1", 1, NULL), NEAR_OK);
+	assert_true(SOON(stats_of(p->b).messages_applied == 1));
 	assert_true(holds(p->b, "k", "1"));
 	assert_int_equal(near_invalidate(p->a, KEY("k"), NULL), NEAR_OK);
 	assert_int_equal(get(p->a, "k", got, NULL), NEAR_MISS);
@@ -167,6 +168,7 @@ static void touch__extends_without_dropping_the_others_copy(void **state)
 	near_call ttl = NEAR_CALL_INIT;
 	ttl.ttl_ms = 2000;
 	assert_int_equal(near_put(p->a, KEY("k"), "1", 1, &ttl), NEAR_OK);
+	assert_true(SOON(stats_of(p->b).messages_applied == 1));
 	assert_true(holds(p->b, "k", "1"));
 	uint64_t applied = stats_of(p->b).messages_applied;
 	assert_int_equal(near_touch(p->a, KEY("k"), 100000, NULL), NEAR_OK);
@@ -192,6 +194,7 @@ static void get_many__takes_misses_from_l2_in_one_go(void **state)
 			assert_int_equal(near_put(p->a, keys[i], (size_t)n, keys[i], (size_t)n, NULL), NEAR_OK);
 		lookups[i] = (near_lookup){ .key = keys[i], .key_size = (size_t)n, .buf = bufs[i], .buf_size = 16 };
 	}
+	assert_true(SOON(stats_of(p->b).messages_applied == N / 2));
 	for (int round = 0; round < 2; round++) {
 		assert_int_equal(near_get_many(p->b, lookups, N, NULL), NEAR_OK);
 		for (int i = 0; i < N; i++) {
@@ -268,6 +271,7 @@ static void subscriber_killed__replays_without_a_flush(void **state)
 	char got[64];
 	assert_int_equal(near_put(p->a, KEY("keep"), "1", 1, NULL), NEAR_OK);
 	assert_int_equal(near_put(p->a, KEY("gone"), "1", 1, NULL), NEAR_OK);
+	assert_true(SOON(stats_of(p->b).messages_applied == 2));
 	assert_true(holds(p->b, "keep", "1"));
 	assert_true(holds(p->b, "gone", "1"));
 	uint64_t flushes = stats_of(p->b).flushes, replays = stats_of(p->b).replays;
