@@ -33,7 +33,7 @@
 
 /* In L1 flags: beside NEAR__ENTRY_NEGATIVE. The value was read while Redis was away: it is fresh for one lease from the
  * beginning of its read by itself, so the lease is not asked. */
-#define NEAR__ENTRY_ALONE 2u
+#define NEAR__ENTRY_ALONE ((uint32_t)NEAR__ENTRY_CALLER)
 
 typedef struct near__flights near__flights;
 typedef struct near__refresh near__refresh;

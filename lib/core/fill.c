@@ -67,7 +67,7 @@ near__l1_outcome near__install(near_cache *cache, const near__key *key, const ne
 		.flags = found->flags,
 		.tag_count = found->tag_count,
 		.tags = found->tags,
-		.mode = NEAR__L1_SET,
+		.mode = NEAR__L1_FILL,
 		.current = still_current,
 		.ctx = &fence,
 	};
