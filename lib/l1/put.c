@@ -9,7 +9,7 @@
  *  3. RESOLVE  scan all 16 again. A settled one of the key that is not ours: abort ours, clear its slot, go to 1 with a
  *              fresh entry. Else, of all pending ones the lowest slot wins: abort the higher and clear their slots, then
  *              settle the lowest, whoever owns it, and clear its T. A foreign one is settled only by a scan that began
- *              after it was first seen. Until our own state is decided: 3 again.
+ *              after it was first seen. Until our own state is decided and nothing is pending before us: 3 again.
  *  4. FENCE    our state is UNIQUE: ask `current`. Yes: CAS the state to VALID. No: abort, and take it out.
  *
  * T is cleared from a settled entry only, and what is settled leaves that standing only towards ABORTED and out.
@@ -362,34 +362,44 @@ static bool rescan(op *o, rivals *r)
 	return true;
 }
 
-/* Until our published entry is decided: UNIQUE or VALID, or ABORTED. */
+/* Until our published entry is decided: UNIQUE or VALID, or ABORTED. One that was aborted goes on until the rival that was
+ * ahead of it is settled, too: its owner may have stopped, and then nobody else would do it. Ends: a round more means that
+ * another thread changed a state or a slot, or that `seen` was set. */
 static unsigned resolve(op *o)
 {
 	const near__entry *seen = NULL; /* the foreign one that a finished scan saw lowest (c.) */
-	unsigned state;
-	while ((state = life_state(entry_life(o->e))) == PENDING) {
+	for (;;) {
 		rivals r;
-		if (!rescan(o, &r))
+		bool steady = rescan(o, &r);
+		uint32_t life = entry_life(o->e);
+		if (state_is_settled(life_state(life)) || (life & LIFE_MARK))
+			return life_state(life);
+		if (!steady)
 			continue;
 		if (r.moved) {
 			/* f. The newest table's set, made ready, leaves nothing pending behind. */
 			table_ready(o->l1, o->self, l1_table(o->l1), o->write->hash);
 			NEAR_ASSERT(life_state(entry_life(o->e)) != PENDING);
-		} else if (r.settled) {
-			NEAR_YIELD("l1-withdraw");
-			(void)entry_abort_pending(o->e);
-		} else if (r.slot != NULL) {
-			near__entry *lowest = slot_entry(o->l1, r.word);
-			if (lowest != o->e && lowest != seen) {
-				seen = lowest;
-				continue;
-			}
-			NEAR_YIELD("l1-settle");
-			if (state_is_settled(entry_settle(lowest)))
-				(void)clear_tent(r.slot, &r.word);
+			return life_state(entry_life(o->e));
 		}
+		if (r.settled) {
+			NEAR_YIELD("l1-withdraw");
+			return entry_abort_pending(o->e);
+		}
+		if (r.slot == NULL) {
+			if (life_state(life) == ABORTED)
+				return ABORTED;
+			continue;
+		}
+		near__entry *lowest = slot_entry(o->l1, r.word);
+		if (lowest != o->e && lowest != seen) {
+			seen = lowest;
+			continue;
+		}
+		NEAR_YIELD("l1-settle");
+		if (state_is_settled(entry_settle(lowest)))
+			(void)clear_tent(r.slot, &r.word);
 	}
-	return state;
 }
 
 /* ------------------------------------------------------------------ 2. publish */
