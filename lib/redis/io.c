@@ -310,6 +310,28 @@ static void release_load(near__redis *redis)
 	redis->released = 0;
 }
 
+/* Wakes the workers whose calls have ended. */
+static void wake_due(near__redis *redis)
+{
+	while (redis->due != 0) {
+		near__turn *turn = &redis->turns[__builtin_ctz(redis->due)];
+		redis->due &= redis->due - 1;
+		/* REDIS-TURN, release: pairs with batch_wait. The ends came before. */
+		atomic_fetch_add_explicit(&turn->word, 1, memory_order_release);
+		near__wake_all(&turn->word);
+	}
+}
+
+/* What workers have asked since the last time; their turn is over. */
+static near__request *take_inbox(near__redis *redis)
+{
+	near__request *oldest = near__inbox_take(&redis->inbox);
+	if (oldest != NULL) /* relaxed: a hint, see run_part */
+		atomic_store_explicit(&redis->turn, atomic_load_explicit(&redis->turn, memory_order_relaxed) + 1,
+		                      memory_order_relaxed);
+	return oldest;
+}
+
 static void io_round(near__redis *redis)
 {
 	struct epoll_event events[4];
@@ -317,11 +339,13 @@ static void io_round(near__redis *redis)
 	if (wait_ms > 0 && !near__inbox_sleep(&redis->inbox))
 		wait_ms = 0;
 	int count = epoll_wait(redis->epoll, events, 4, wait_ms);
-	near__request *oldest = near__inbox_take(&redis->inbox);
+	near__request *oldest = take_inbox(redis);
 	redis->now_ns = near__now_ns();
 	for (int i = 0; i < count; i++)
 		if (events[i].data.ptr != NULL) /* NULL: the bell, which has done its work by waking us */
 			near__conn_event(events[i].data.ptr, events[i].events);
+	release_load(redis);
+	wake_due(redis); /* they may run while we go on */
 	accept_all(redis, oldest);
 	timers(redis);
 	bury(redis);
@@ -333,6 +357,7 @@ static void io_round(near__redis *redis)
 	near__conn_flush(&redis->data);
 	near__conn_flush(&redis->sub);
 	release_load(redis);
+	wake_due(redis);
 }
 
 /* Ends everything with NEAR_E_UNAVAILABLE and stays until the last caller has left. */
@@ -352,6 +377,7 @@ static void io_stop(near__redis *redis)
 		redis->now_ns = near__now_ns();
 		accept_all(redis, oldest);
 		bury(redis);
+		wake_due(redis);
 		near__wake_all(&redis->gate); /* those in near__redis_wait_up */
 		if (!anybody && !anything)
 			return;

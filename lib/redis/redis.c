@@ -2,12 +2,12 @@
  *
  *   batch   one block: [head | call 0 | call 1 ... | their commands in RESP ]
  *           refs: the worker's and the I/O thread's; whoever lets go last frees it
- *           left: calls not ended yet, and whether the worker sleeps on it (the futex word)
+ *           left: calls not ended yet, and whether the worker sleeps
  *   call    WAITING --the I/O thread: answer, loss--> DONE        the worker takes status and reply
  *              '-----the worker: deadline passed----> LEFT        the I/O thread throws the reply away
  *
  * A call costs one block, one addition to `load` (the bound on what waits), one CAS on the inbox and, where the I/O
- * thread sleeps, one eventfd write; coming back, one futex wake if the worker sleeps already.
+ * thread sleeps, one eventfd write; coming back, a share of the futex wake of its turn (room.h).
  *
  * Spinning before the futex was measured on 2 cores and is not done: the I/O thread, Redis and the worker share them, so a
  * spinning worker takes the time that its own answer needs.
@@ -43,6 +43,7 @@ typedef struct call {
 struct batch {
 	_Atomic(uint32_t) left;
 	_Atomic(uint32_t) refs;
+	uint32_t turn; /* which of redis->turns its worker sleeps on */
 	call calls[];
 };
 
@@ -110,13 +111,13 @@ static void call_end(near__redis *redis, near__request *request, near_status sta
 	} else {
 		near__reply_free(reply);
 	}
-	/* REDIS-LEFT, release: pairs with batch_wait. */
+	/* REDIS-LEFT, acq_rel: pairs with batch_wait, both ways: it sees the ends, or we see that it sleeps. */
 	uint32_t left = atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel);
 	NEAR_DEBUG_ASSERT((left & LEFT_COUNT) > 0);
 	if ((left & LEFT_COUNT) != 1)
 		return;
 	if ((left & LEFT_ASLEEP) != 0)
-		near__wake_one(&b->left);
+		redis->due |= UINT32_C(1) << b->turn;
 	batch_release(b);
 }
 
@@ -158,19 +159,20 @@ static batch *batch_make(const near__command *commands, size_t count, int64_t de
 	return b;
 }
 
-/* Until all calls are done or the deadline has passed. */
-static void batch_wait(batch *b, int64_t deadline_ns)
+/* Until all calls are done or the deadline has passed.
+ * No wake is lost: had `seen` been read after the change that is meant for us, REDIS-TURN would have shown us left == 0.
+ * So the change is still to come, and it does come, because who ends the last call sees LEFT_ASLEEP; and it ends the
+ * sleep, because the word is no longer `seen`. */
+static void batch_wait(near__redis *redis, batch *b, int64_t deadline_ns)
 {
-	/* REDIS-LEFT, acquire: pairs with call_end. */
-	uint32_t left = atomic_load_explicit(&b->left, memory_order_acquire);
-	while ((left & LEFT_COUNT) != 0) { /* ends: the count only falls, and near__wait ends at the deadline */
-		if ((left & LEFT_ASLEEP) == 0) {
-			left = atomic_fetch_or_explicit(&b->left, LEFT_ASLEEP, memory_order_acquire) | LEFT_ASLEEP;
-			continue;
-		}
-		if (!near__wait(&b->left, left, deadline_ns))
+	_Atomic(uint32_t) *word = &redis->turns[b->turn].word;
+	for (;;) { /* ends: at the deadline at the latest */
+		/* REDIS-TURN, acquire: pairs with wake_due. */
+		uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+		/* REDIS-LEFT, acq_rel: pairs with call_end. */
+		uint32_t left = atomic_fetch_or_explicit(&b->left, LEFT_ASLEEP, memory_order_acq_rel);
+		if ((left & LEFT_COUNT) == 0 || !near__wait(word, seen, deadline_ns))
 			return;
-		left = atomic_load_explicit(&b->left, memory_order_acquire);
 	}
 }
 
@@ -234,9 +236,11 @@ static near_status run_part(near__redis *redis, const near__command *commands, s
 		near__count_by(redis->config.stats, near__self(), NEAR__STAT_busy, count);
 		return NEAR_E_BUSY;
 	}
+	/* relaxed: any turn will do, the present one is best. */
+	b->turn = atomic_load_explicit(&redis->turn, memory_order_relaxed) % NEAR__TURNS;
 	if (near__inbox_push(&redis->inbox, &b->calls[count - 1].request, &b->calls[0].request))
 		near__io_ring(redis);
-	batch_wait(b, deadline_ns);
+	batch_wait(redis, b, deadline_ns);
 	if (batch_collect(b, count, statuses, replies))
 		near__histogram_add(redis->config.stats->latency[NEAR_LATENCY_L2], (uint64_t)(near__now_ns() - start_ns));
 	else

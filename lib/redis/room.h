@@ -3,6 +3,7 @@
  *   line 1  read by every call, written when the connection comes or goes
  *   line 2  the inbox, written by every call and taken by the I/O thread
  *   line 3  what waits for Redis, the callers inside
+ *   line 4  the number of the turn, read by every call; then the words on which callers sleep, a line each
  *   rest    the I/O thread's alone
  */
 #ifndef NEAR_REDIS_ROOM_H
@@ -23,8 +24,18 @@ typedef enum near__gate {
 /* A single request may be larger; then it goes alone. */
 #define NEAR__LOAD_BYTES_MAX (UINT64_C(256) << 20)
 
+/* Where workers sleep. Those who ask in the same turn (between two takes of the inbox) sleep on the same word: their commands
+ * go out in one write, the answers mostly come in one read, and one system call wakes them all. One that is woken too
+ * early looks and sleeps on. Measured with 16 threads on 2 cores, against a word per call: 31 % less CPU per call. */
+#define NEAR__TURNS 16
+typedef struct near__turn {
+	NEAR_ALIGNED_LINE _Atomic(uint32_t) word; /* changes with each wake */
+} near__turn;
+
 /* What one recv takes at most. */
 #define NEAR__CHUNK_SIZE ((size_t)256 << 10)
+
+static_assert(NEAR__TURNS <= 32, "`due` has a bit for each");
 
 typedef struct near__send near__send;
 
@@ -40,6 +51,9 @@ struct near__redis {
 	_Atomic(uint32_t) callers;  /* threads inside near__redis_call, _call_many, _post */
 	_Atomic(uint32_t) failures; /* in a row */
 
+	NEAR_ALIGNED_LINE _Atomic(uint32_t) turn; /* only ever grows */
+	near__turn turns[NEAR__TURNS];
+
 	/* --- the I/O thread's */
 	NEAR_ALIGNED_LINE near__conn data;
 	near__conn sub;
@@ -48,6 +62,7 @@ struct near__redis {
 	int64_t now_ns;
 	int64_t tick_ns;       /* next tick */
 	uint64_t random;
+	uint32_t due;          /* turns with a sleeper to be woken, a bit each */
 	uint64_t released;     /* to be taken off `load` at the end of the round */
 	near__request_list dead; /* to be ended with NEAR_E_UNAVAILABLE: never sent */
 	near__send *sends;     /* with their asker still waiting */
