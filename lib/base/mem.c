@@ -141,6 +141,11 @@ static uint64_t cap_pages(const near__mem *mem)
 	return limit > other ? (limit - other) / NEAR__PAGE : 0;
 }
 
+static uint64_t page_of(const near__mem *mem, const void *at)
+{
+	return (uint64_t)((const char *)at - mem->range.base) / NEAR__PAGE;
+}
+
 /* For when the cap fell: the bound was lowered, the metadata grew. */
 static void keep_to_cap(near__mem *mem)
 {
@@ -227,7 +232,7 @@ static _Thread_local void *unsplit __attribute__((tls_model("initial-exec")));
 static bool hook_split(extent_hooks_t *hooks, void *at, size_t size, size_t size_a, size_t size_b, bool committed,
                        unsigned arena_id)
 {
-	(void)size, (void)size_a, (void)size_b, (void)committed;
+	(void)size, (void)size_b, (void)committed;
 	near__mem *mem = (near__mem *)hooks;
 	pthread_mutex_lock(&mem->lock);
 	arena *a = arena_of(mem, arena_id);
@@ -237,6 +242,7 @@ static bool hook_split(extent_hooks_t *hooks, void *at, size_t size, size_t size
 		mem->metadata_bytes += more ? EXTENT_BYTES : 0;
 		a->extents++;
 		a->extents_max += more;
+		near__range_split(&mem->range, page_of(mem, at) + size_a / NEAR__PAGE);
 	}
 	pthread_mutex_unlock(&mem->lock);
 	unsplit = fits ? NULL : at;
@@ -258,12 +264,13 @@ static bool hook_purge(extent_hooks_t *hooks, void *at, size_t size, size_t offs
 static bool hook_merge(extent_hooks_t *hooks, void *at_a, size_t size_a, void *at_b, size_t size_b, bool committed,
                        unsigned arena_id)
 {
-	(void)at_a, (void)size_a, (void)at_b, (void)size_b, (void)committed;
+	(void)at_a, (void)size_a, (void)size_b, (void)committed;
 	near__mem *mem = (near__mem *)hooks;
 	pthread_mutex_lock(&mem->lock);
 	arena *a = arena_of(mem, arena_id);
 	NEAR_ASSERT(a->extents > 1);
 	a->extents--;
+	near__range_merge(&mem->range, page_of(mem, at_b));
 	pthread_mutex_unlock(&mem->lock);
 	return false;
 }
@@ -468,6 +475,22 @@ size_t near__mem_usable(const void *block)
 	return sallocx(block, 0);
 }
 
+void near__mem_run(near__mem *mem, const void *block, near__run *run)
+{
+	uint64_t first = 0, pages = 0;
+	pthread_mutex_lock(&mem->lock);
+	bool there = near__range_run(&mem->range, page_of(mem, block), &first, &pages);
+	pthread_mutex_unlock(&mem->lock);
+	NEAR_ASSERT(there);
+	run->first = mem->range.base + first * NEAR__PAGE;
+	run->stride = near__mem_usable(block);
+	run->count = (size_t)(pages * NEAR__PAGE / run->stride);
+	NEAR_ASSERT(run->count > 0);
+	if (run->count == 1)
+		run->first = (char *)block; /* a large block may begin within its first page */
+	NEAR_ASSERT((size_t)((const char *)block - run->first) % run->stride == 0);
+}
+
 char *near__mem_base(const near__mem *mem)
 {
 	return mem->range.base;
@@ -500,16 +523,20 @@ void near__mem_uncharge(near__mem *mem, size_t bytes)
 
 void near__mem_trim(near__mem *mem)
 {
+	enum { STEP = 16, IDLE_SHARE = 16 };
 	purge_arenas(mem);
-	/* One chunk at a time, so that nobody waits long for the lock. */
-	for (uint64_t chunk = 0; chunk < mem->range.chunk_count; chunk++) {
+	bool more = true;
+	/* A few chunks at a time, so that nobody waits long for the lock. */
+	for (uint64_t chunk = 0; more; chunk += STEP) {
 		pthread_mutex_lock(&mem->lock);
-		bool more = chunk < mem->range.backed_high;
-		if (more)
-			(void)near__range_purge(&mem->range, chunk);
+		if (chunk == 0)
+			more = (mem->range.backed_pages - mem->range.taken_pages) * IDLE_SHARE > cap_pages(mem);
+		for (uint64_t i = chunk; more && i < chunk + STEP; i++) {
+			more = i < mem->range.backed_high;
+			if (more)
+				(void)near__range_purge(&mem->range, i);
+		}
 		pthread_mutex_unlock(&mem->lock);
-		if (!more)
-			break;
 	}
 }
 

@@ -44,6 +44,17 @@ void near__mem_free(near__mem *mem, void *block);
 size_t near__mem_good_size(size_t size);
 size_t near__mem_usable(const void *block);
 
+/* The run of pages that a block lies in: a slab of blocks of one size, or one large block. When all blocks of a run are
+ * free, its pages are, for any size; so who needs room for another size empties whole runs, because blocks freed here and
+ * there free no page (with 100 blocks in a slab, 19 in 20 must go before the first slab is empty).
+ * `block` is allocated, and stays so during the call. The other blocks of the run may be allocated, or free with stale
+ * bytes in them, and may change meanwhile; reading them is safe only in the sense that the memory is there. */
+typedef struct near__run {
+	char *first;          /* block; the others follow at `stride` */
+	size_t stride, count; /* stride: near__mem_usable of each */
+} near__run;
+void near__mem_run(near__mem *mem, const void *block, near__run *run);
+
 /* Start of the range: ref -> pointer is base + ref * NEAR__REF_UNIT. */
 char *near__mem_base(const near__mem *mem);
 static inline uint64_t near__mem_ref(const char *base, const void *block)
@@ -59,8 +70,9 @@ static inline void *near__mem_at(char *base, uint64_t ref)
 bool near__mem_charge(near__mem *mem, size_t bytes);
 void near__mem_uncharge(near__mem *mem, size_t bytes);
 
-/* Gives the pages that hold nothing to the system. Costs system calls now and page faults later: for a cache that has
- * become much emptier and is to stay so. The bound needs it never, resident memory included. */
+/* Gives the pages that hold nothing to the system, when they are more than a 16th of the bound. Costs system calls now
+ * and page faults later: for a cache that has become much emptier. It makes no room: what is free is free already, and the
+ * bound holds for resident memory without it. */
 void near__mem_trim(near__mem *mem);
 
 /* False: above the reserved reach or below the minimum. Lowering does not evict: the caller does until mapped fits. */

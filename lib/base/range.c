@@ -21,7 +21,7 @@
  * which then count as backed. A chunk out of which single pages are purged returns to small pages, or the kernel's
  * khugepaged would fill the holes again; once wholly free and purged it may ask anew.
  *
- * Costs: take and give about 100 to 200 ns; books 192 bytes per used chunk (1/10000).
+ * Costs: take and give about 100 to 200 ns; books 200 bytes per used chunk (1/10000).
  */
 #include "base/range.h"
 
@@ -277,6 +277,7 @@ void near__range_take(near__range *range, uint64_t first, uint64_t pages, uint64
 		tree_update(range, chunk);
 		range->taken_pages += b - a;
 	}
+	near__range_split(range, first);
 	/* After all of the run is marked, so that making room never drops a page of it. */
 	FOR_CHUNKS(first, pages, chunk, a, b)
 		back(range, chunk, (unsigned)a, (unsigned)b, cap_pages);
@@ -289,11 +290,46 @@ void near__range_give(near__range *range, uint64_t first, uint64_t pages)
 			uint64_t mask = mask_in_word(w, (unsigned)a, (unsigned)b);
 			NEAR_ASSERT((range->chunk[chunk].taken[w] & mask) == mask);
 			range->chunk[chunk].taken[w] &= ~mask;
+			range->chunk[chunk].start[w] &= ~mask;
 		}
 		tree_update(range, chunk);
 		NEAR_ASSERT(range->taken_pages >= b - a);
 		range->taken_pages -= b - a;
 	}
+}
+
+void near__range_split(near__range *range, uint64_t first)
+{
+	range->chunk[first / NEAR__CHUNK_PAGES].start[first % NEAR__CHUNK_PAGES / 64] |= UINT64_C(1) << first % 64;
+}
+
+void near__range_merge(near__range *range, uint64_t first)
+{
+	range->chunk[first / NEAR__CHUNK_PAGES].start[first % NEAR__CHUNK_PAGES / 64] &= ~(UINT64_C(1) << first % 64);
+}
+
+static bool page_is(const near__range *range, uint64_t page, size_t member)
+{
+	const near__chunk *c = &range->chunk[page / NEAR__CHUNK_PAGES];
+	const uint64_t *bits = (const uint64_t *)(const void *)((const char *)c + member);
+	return bits[page % NEAR__CHUNK_PAGES / 64] >> page % 64 & 1;
+}
+
+/* Page by page: a slab has at most a few, and who asks about a large block asks seldom. */
+bool near__range_run(const near__range *range, uint64_t page, uint64_t *first, uint64_t *pages)
+{
+	uint64_t count = range->chunk_count * NEAR__CHUNK_PAGES;
+	if (page == 0 || page >= count || !page_is(range, page, offsetof(near__chunk, taken)))
+		return false;
+	uint64_t from = page, to = page + 1;
+	while (!page_is(range, from, offsetof(near__chunk, start)))
+		from--;
+	while (to < count && page_is(range, to, offsetof(near__chunk, taken)) &&
+	       !page_is(range, to, offsetof(near__chunk, start)))
+		to++;
+	*first = from;
+	*pages = to - from;
+	return true;
 }
 
 void *near__range_side(near__range *range, size_t size)

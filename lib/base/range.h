@@ -23,6 +23,7 @@
 typedef struct near__chunk {
 	uint64_t taken[NEAR__CHUNK_PAGES / 64];
 	uint64_t backed[NEAR__CHUNK_PAGES / 64];
+	uint64_t start[NEAR__CHUNK_PAGES / 64]; /* of taken pages: a run begins here */
 } near__chunk;
 
 typedef struct near__range {
@@ -54,6 +55,11 @@ uint64_t near__range_unopened(const near__range *range, uint64_t first, uint64_t
  * elsewhere. */
 void near__range_take(near__range *range, uint64_t first, uint64_t pages, uint64_t cap_pages);
 void near__range_give(near__range *range, uint64_t first, uint64_t pages);
+/* A taken run becomes two; two adjacent ones become one. `first` is the second one's. */
+void near__range_split(near__range *range, uint64_t first);
+void near__range_merge(near__range *range, uint64_t first);
+/* The run that holds `page`: its first page, and how many. False: the page is free. */
+bool near__range_run(const near__range *range, uint64_t page, uint64_t *first, uint64_t *pages);
 /* Gives free pages back to the system until at most cap_pages are backed, or none is left. */
 void near__range_shrink(near__range *range, uint64_t cap_pages);
 /* The free pages of one chunk go back to the system. Returns how many. */

@@ -207,6 +207,54 @@ static void mem_alloc__replaced_at_the_bound__resident_memory_stays_below_it(voi
 	heap_close(&h);
 }
 
+/* A cache of small blocks is to hold larger ones: whole runs are emptied, and not much more goes than is needed. */
+static void mem_run__emptied__makes_room_for_another_size(void **state)
+{
+	(void)state;
+	static const size_t shifts[][2] = { { 160, 1000 }, { 1000, 160 }, { 40, 5000 }, { 300, 100000 }, { 100000, 10 } };
+	for (unsigned i = 0; i < sizeof(shifts) / sizeof(*shifts); i++) {
+		heap h;
+		heap_open(&h, 64 * MIB, true);
+		(void)heap_fill(&h, shifts[i][0], shifts[i][0]);
+		size_t units = (size_t)(8 * 64 * MIB / NEAR__REF_UNIT);
+		size_t *place = calloc(units, sizeof(*place)); /* index + 1 of the block at a reference */
+		assert_non_null(place);
+		char *base = near__mem_base(h.mem);
+		for (size_t k = 0; k < h.count; k++)
+			place[near__mem_ref(base, h.block[k])] = k + 1;
+		uint64_t least = h.usable;
+		for (size_t added = 0; added < 8 * MIB / shifts[i][1];) {
+			void *b = near__mem_alloc(h.mem, shifts[i][1]);
+			if (b != NULL) {
+				h.usable += near__mem_usable(b);
+				added++; /* never evicted again, freed with the arena */
+				continue;
+			}
+			assert_true(h.count > 0);
+			near__run r;
+			near__mem_run(h.mem, h.block[between(&h, 0, h.count - 1)], &r);
+			for (size_t n = 0; n < r.count; n++) {
+				size_t *p = &place[near__mem_ref(base, r.first + n * r.stride)];
+				if (*p == 0)
+					continue;
+				size_t k = *p - 1;
+				assert_ptr_equal(h.block[k], r.first + n * r.stride);
+				assert_int_equal(near__mem_usable(h.block[k]), r.stride);
+				*p = 0;
+				heap_drop(&h, k);
+				if (k < h.count)
+					place[near__mem_ref(base, h.block[k])] = k + 1;
+			}
+			least = h.usable < least ? h.usable : least;
+		}
+		print_message("%zu to %zu bytes: live never below %.1f %%\n", shifts[i][0], shifts[i][1],
+		              100.0 * (double)least / (double)(64 * MIB));
+		assert_true(least > 64 * MIB * 85 / 100);
+		free(place);
+		heap_close(&h);
+	}
+}
+
 static uint64_t allocator_metadata(void)
 {
 	uint64_t epoch = 1, sum = 0;
@@ -510,6 +558,7 @@ int main(void)
 		cmocka_unit_test(mem_alloc__filled_to_refusal__most_of_the_limit_is_live),
 		cmocka_unit_test(mem_alloc__sizes_shift_ten_times__each_phase_reaches_the_limit),
 		cmocka_unit_test(mem_alloc__replaced_at_the_bound__resident_memory_stays_below_it),
+		cmocka_unit_test(mem_run__emptied__makes_room_for_another_size),
 		cmocka_unit_test(mem_stats__metadata__is_no_less_than_the_allocator_itself_reports),
 		cmocka_unit_test(mem__many_threads_at_the_bound__it_holds_and_all_comes_back),
 		cmocka_unit_test(mem_charge__beside_blocks__shares_their_bound),

@@ -64,11 +64,15 @@ static void model_take(model *m, uint64_t pages)
 
 static void model_give(model *m, size_t i)
 {
-	run r = m->runs[i];
+	run r = m->runs[i], seen = { 0, 0 };
+	uint64_t inside = r.first + near__random_next(&m->random) % r.pages;
+	assert_true(near__range_run(&m->range, inside, &seen.first, &seen.pages));
+	assert_true(seen.first == r.first && seen.pages == r.pages);
 	/* What was written is still there: no page of a taken run was dropped. */
 	assert_int_equal(*(uint64_t *)page_at(m, r.first), r.first);
 	assert_int_equal(*(uint64_t *)page_at(m, r.first + r.pages - 1), r.first);
 	near__range_give(&m->range, r.first, r.pages);
+	assert_false(near__range_run(&m->range, inside, &seen.first, &seen.pages));
 	memset(m->taken + r.first, 0, r.pages);
 	m->taken_pages -= r.pages;
 	m->runs[i] = m->runs[--m->run_count];
@@ -153,6 +157,14 @@ static void range_find__more_than_there_is__is_none(void **state)
 	assert_int_equal(near__range_unopened(&r, 512, 1024), 0);
 	assert_true(near__range_find(&r, 512) == NEAR__RANGE_NONE);
 	assert_int_equal(near__range_find(&r, 511), 1);
+	uint64_t first, pages;
+	near__range_split(&r, 612);
+	assert_true(near__range_run(&r, 611, &first, &pages) && first == 512 && pages == 100);
+	assert_true(near__range_run(&r, 1535, &first, &pages) && first == 612 && pages == 924);
+	near__range_merge(&r, 612);
+	assert_true(near__range_run(&r, 700, &first, &pages) && first == 512 && pages == 1024);
+	assert_false(near__range_run(&r, 0, &first, &pages));
+	assert_false(near__range_run(&r, 1536, &first, &pages));
 	near__range_give(&r, 512, 1024);
 	near__range_destroy(&r);
 }
