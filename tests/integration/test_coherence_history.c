@@ -18,10 +18,10 @@
 #include <sys/wait.h>
 
 #define PROCESSES 3
-#define KEYS 6
+#define KEYS 10
 #define VERSIONS 200000
 #define RUN_MS 4000
-#define LEASE_MS 150
+#define LEASE_MS 60
 
 typedef struct history {
 	_Atomic(uint64_t) source[KEYS];
@@ -64,6 +64,7 @@ static void toy_drop(void *ctx, unsigned shard, near__change change, const void 
 	(void)shard;
 	(void)change;
 	int k = ((const char *)key)[key_size - 1] - '0';
+	NEAR_ASSERT(k >= 0 && k < KEYS);
 	toy_entry *e = atomic_load(&self.slot[k]);
 	while (e != NULL && e->asof < pos) {
 		int pending = PENDING;
@@ -228,7 +229,9 @@ static void *writer(void *arg)
 		}
 		atomic_store(&h->acknowledged[k][version], near__now_ns());
 		atomic_fetch_add(&h->writes, 1);
-		usleep((useconds_t)(near__random_next(&random) % 3000));
+		/* In bursts: what a burst leaves wrong must show in the silence after it. */
+		bool pause = near__random_next(&random) % 40 == 0;
+		usleep((useconds_t)(near__random_next(&random) % (pause ? 400000 : 2000)));
 	}
 	atomic_fetch_sub(&h->writing, 1);
 	return NULL;
@@ -301,7 +304,7 @@ static void process_run(uint64_t seed)
 
 static void break_something(uint64_t dice)
 {
-	switch (dice % 10) {
+	switch (dice % 12) {
 	case 0:
 		server_run("FLUSHALL%s", "");
 		break;
@@ -320,6 +323,12 @@ static void break_something(uint64_t dice)
 	case 5:
 		redis_server_kill(server);
 		redis_server_restart(server, false);
+		break;
+	case 7: /* a failover that loses what came after the snapshot */
+		server_run("SAVE%s", "");
+		usleep((useconds_t)(dice / 10 % 100000));
+		redis_server_kill(server);
+		redis_server_restart(server, true);
 		break;
 	case 6:
 		redis_server_pause(server);
