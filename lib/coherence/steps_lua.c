@@ -48,8 +48,7 @@ static const char enter[] =
 	"end\n";
 
 /* The next sequence: log, hash, message. A log that refuses the id is newer than the hash, or no log at all: then the
- * hash has been lost or set back, and a new incarnation starts with this change as its first. Any other refusal (a user
- * who may not) is the caller's, and nothing is logged.
+ * hash has been lost or set back, and a new incarnation starts with this change as its first.
  * A: 4 channel, 5 entries to keep, 6 writer, 7 kind, 8 key. */
 static const char commit[] =
 	"local function commit(K, A, inc, seq)\n"
@@ -57,7 +56,6 @@ static const char commit[] =
 	"	local id = string.format('%.0f', seq)\n"
 	"	local r = redis.pcall('XADD', K[2], 'MAXLEN', '~', A[5], id .. '-1', 'k', A[7] .. A[8])\n"
 	"	if type(r) == 'table' and r.err then\n"
-	"		if not string.find(r.err, 'XADD', 1, true) and string.sub(r.err, 1, 9) ~= 'WRONGTYPE' then error(r) end\n"
 	"		inc = renew(K[1], K[2], A)\n"
 	"		seq, id = 1, '1'\n"
 	"		redis.call('XADD', K[2], '1-1', 'k', A[7] .. A[8])\n"

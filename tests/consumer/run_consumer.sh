@@ -49,7 +49,7 @@ pkg_config_static() {
 	dir=$(dirname "$(installed libnearcache.a)")
 	mkdir -p "$work/archive" && cp "$dir/libnearcache.a" "$work/archive/" &&
 		compile "$work/static" $(pkg-config --cflags nearcache) -L"$work/archive" \
-			$(pkg-config --libs --static nearcache | sed "s|-L$dir||; s|-L[^ ]*prefix[^ ]*||") &&
+			$(pkg-config --libs --static nearcache | sed "s|-L[^ ]*prefix[^ ]*||") &&
 		! ldd "$work/static" | grep libnearcache && env -u LD_LIBRARY_PATH "$work/static"
 }
 cmake_both() {
