@@ -34,7 +34,7 @@ static int say_usage(const char *format, ...)
 
 static int print(const text *out)
 {
-	if (fwrite(out->bytes, 1, out->size, stdout) != out->size || fflush(stdout) != 0) {
+	if ((out->size > 0 && fwrite(out->bytes, 1, out->size, stdout) != out->size) || fflush(stdout) != 0) {
 		fprintf(stderr, "nearcache: cannot write: %s\n", strerror(errno));
 		return EXIT_TROUBLE;
 	}
@@ -227,8 +227,9 @@ static int with_cache(request *r, const flags *f)
 		return status == NEAR_E_CONFIG ? EXIT_CONFIG : EXIT_TROUBLE;
 	}
 	if (r->command->run == NULL) { /* shell */
-		if (near_ping(s.cache, f->wait_ms) == NEAR_OK)
-			(void)near_wait_ready(s.cache, f->wait_ms);
+		/* So that a script's first lines find L1 at work. Without it the shell works too. */
+		if (near_ping(s.cache, f->wait_ms) != NEAR_OK || near_wait_ready(s.cache, f->wait_ms) != NEAR_OK)
+			fputs("nearcache: Redis does not answer yet\n", stderr);
 		end = shell_run(&s);
 	} else {
 		end = run_once(&s, r, f);

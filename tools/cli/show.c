@@ -33,12 +33,24 @@ static const char *cell(const row *r, int field)
 	return r->field[field].bytes != NULL && r->field[field].size > 0 ? r->field[field].bytes : "";
 }
 
+/* Units that belong behind a number; those of strings say what kind of string. */
+static bool has_amount(const row *r)
+{
+	const char *value = cell(r, VALUE_NOW);
+	return *cell(r, UNIT) != '\0' && *value >= '0' && *value <= '9';
+}
+
 static void add_row(text *out, const row *r)
 {
 	bool changed = strcmp(cell(r, SOURCE), "default") != 0;
 	const char *value = *cell(r, VALUE_NOW) ? cell(r, VALUE_NOW) : "(empty)";
 	const char *fallback = *cell(r, FALLBACK) ? cell(r, FALLBACK) : "(empty)";
-	text_format(out, "%-28s %-20s %s\n", cell(r, VARIABLE), value, cell(r, SOURCE));
+	text shown = { 0 };
+	text_put(&shown, value);
+	if (has_amount(r))
+		text_format(&shown, " %s", cell(r, UNIT));
+	text_format(out, "%-28s %-20s %s\n", cell(r, VARIABLE), shown.bytes, cell(r, SOURCE));
+	text_free(&shown);
 	text_format(out, "    %s\n    ", cell(r, MEANING));
 	if (changed)
 		text_format(out, "default %s; ", fallback);
