@@ -102,6 +102,8 @@ void near__redis_send(near__redis *redis, const near__command *command, unsigned
 	if (redis->sends != NULL)
 		redis->sends->prev = send;
 	redis->sends = send;
+	if (deadline_ns < redis->sends_ns)
+		redis->sends_ns = deadline_ns;
 	bool up = atomic_load_explicit(&redis->gate, memory_order_relaxed) != NEAR__GATE_DOWN;
 	bool may = up || (redis->greeted && (flags & NEAR__REDIS_GREETING) != 0);
 	if (may && redis->data.state == NEAR__CONN_OPEN && !redis->data.doomed)
@@ -110,23 +112,20 @@ void near__redis_send(near__redis *redis, const near__command *command, unsigned
 		near__list_append(&redis->dead, &send->request);
 }
 
-int64_t near__send_next_ns(const near__redis *redis)
-{
-	int64_t next_ns = INT64_MAX;
-	for (const near__send *send = redis->sends; send != NULL; send = send->next)
-		if (send->request.deadline_ns < next_ns)
-			next_ns = send->request.deadline_ns;
-	return next_ns;
-}
-
 /* Tells those whose deadline has passed. The request stays where it is until its answer comes. */
-void near__send_expire(near__redis *redis)
+static void sends_expire(near__redis *redis)
 {
 	near__send *next;
+	if (redis->now_ns < redis->sends_ns)
+		return;
+	redis->sends_ns = INT64_MAX;
 	for (near__send *send = redis->sends; send != NULL; send = next) {
-		next = send->next;
-		if (send->request.deadline_ns > redis->now_ns)
+		next = send->next; /* stays in the list: `done` may only add, at the front */
+		if (send->request.deadline_ns > redis->now_ns) {
+			if (send->request.deadline_ns < redis->sends_ns)
+				redis->sends_ns = send->request.deadline_ns;
 			continue;
+		}
 		void (*done)(void *ctx, near_status status, const near__reply *reply) = send->done;
 		send_unlink(redis, send);
 		send->done = NULL;
@@ -224,7 +223,7 @@ static void timers(near__redis *redis)
 {
 	conn_timers(&redis->data, true, NULL);
 	conn_timers(&redis->sub, sub_wanted(redis), &redis->data);
-	near__send_expire(redis);
+	sends_expire(redis);
 	near__breaker_probe(redis);
 }
 
@@ -251,7 +250,7 @@ static int patience_ms(const near__redis *redis)
 	int64_t next_ns = redis->tick_ns;
 	next_ns = earlier(next_ns, conn_next_ns(&redis->data, true));
 	next_ns = earlier(next_ns, conn_next_ns(&redis->sub, sub_wanted(redis)));
-	next_ns = earlier(next_ns, near__send_next_ns(redis));
+	next_ns = earlier(next_ns, redis->sends_ns);
 	if (redis->probe_ns != 0)
 		next_ns = earlier(next_ns, redis->probe_ns);
 	int64_t left_ns = next_ns - near__now_ns();
@@ -396,6 +395,7 @@ void *near__io_run(void *arg)
 	redis->sub.stray = near__sub_stray;
 	redis->now_ns = near__now_ns();
 	redis->tick_ns = redis->now_ns;
+	redis->sends_ns = INT64_MAX;
 	near__random_bytes(&redis->random, sizeof(redis->random));
 	/* REDIS-CLOSE, acquire: pairs with near__redis_close. */
 	while (atomic_load_explicit(&redis->stopping, memory_order_acquire) == 0)

@@ -65,7 +65,8 @@ struct near__redis {
 	uint32_t due;          /* turns with a sleeper to be woken, a bit each */
 	uint64_t released;     /* to be taken off `load` at the end of the round */
 	near__request_list dead; /* to be ended with NEAR_E_UNAVAILABLE: never sent */
-	near__send *sends;     /* with their asker still waiting */
+	near__send *sends;     /* the owner's commands, with their asker still waiting */
+	int64_t sends_ns;      /* no deadline of theirs is earlier */
 	bool greeted;          /* on.greet was called for this connection */
 	bool was_up;           /* ever */
 	bool subscribed;       /* on.subscribed was called for this subscription */
@@ -98,10 +99,6 @@ void near__gate_open(near__redis *redis);
 void near__gate_shut(near__redis *redis);
 /* Plans and sends probes while TRIPPED. I/O thread. */
 void near__breaker_probe(near__redis *redis);
-
-/* Commands of the owner's on the I/O thread. */
-void near__send_expire(near__redis *redis);
-int64_t near__send_next_ns(const near__redis *redis);
 
 /* Subscription. */
 void near__sub_opened(near__conn *conn);

@@ -43,6 +43,47 @@ static void call__over_tcp__works(void **state)
 	owner_close(o);
 }
 
+static void call__host_by_name__is_resolved(void **state)
+{
+	(void)state;
+	static const char *const channels[] = { "c" };
+	char url[64];
+	(void)snprintf(url, sizeof(url), "redis://localhost:%u", redis_server_port(server));
+	owner *o = owner_open_with(url, (near__redis_config){ .channels = channels, .channel_count = 1 });
+	owner_wait_up(o);
+	ask_text(o, WORDS("ECHO", "x"), "x");
+	wait_count(&o->subscribed, 1); /* at the address that the name gave the data connection */
+	owner_close(o);
+	owner *lost = owner_open("redis://no-such-host.invalid");
+	int64_t deadline_ns = SECONDS(30);
+	char text[256] = "";
+	while (near__redis_last_error(lost->redis, text, sizeof(text)) == 0) { /* a resolver takes its time */
+		assert_true(near__now_ns() < deadline_ns);
+		(void)usleep(1000);
+	}
+	assert_non_null(strstr(text, "no-such-host.invalid"));
+	owner_close(lost);
+}
+
+static void open__without_handlers__is_up_by_itself(void **state)
+{
+	(void)state;
+	static const char *const channels[] = { "c" };
+	near_error error;
+	near__redis *redis;
+	near__reply *reply;
+	near__redis_config config = { .channels = channels, .channel_count = 1 };
+	assert_int_equal(near__stats_create(&config.stats), NEAR_OK);
+	assert_int_equal(near__url_parse(redis_server_url(server), &config.url, &error), NEAR_OK);
+	assert_int_equal(near__redis_open(&config, &redis), NEAR_OK);
+	assert_int_equal(near__redis_wait_up(redis, SECONDS(10)), NEAR_OK);
+	assert_int_equal(near__redis_call(redis, WORDS("ECHO", "x"), SECONDS(10), &reply), NEAR_OK);
+	near__reply_free(reply);
+	near__redis_close(redis);
+	near__redis_close(NULL);
+	near__stats_free(config.stats);
+}
+
 static void call__kinds_of_replies__are_told_apart(void **state)
 {
 	(void)state;
@@ -373,6 +414,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(call__set_then_get__gives_the_value),
 		cmocka_unit_test(call__over_tcp__works),
+		cmocka_unit_test(call__host_by_name__is_resolved),
+		cmocka_unit_test(open__without_handlers__is_up_by_itself),
 		cmocka_unit_test(call__kinds_of_replies__are_told_apart),
 		cmocka_unit_test(call__db_in_the_url__is_selected),
 		cmocka_unit_test(call_many__many_threads_and_sizes__answers_belong_to_their_questions),

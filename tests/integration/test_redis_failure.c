@@ -161,6 +161,30 @@ static void breaker__deadlines_missed_in_a_row__trips_and_closes_when_redis_answ
 	redis_server_free(server);
 }
 
+static void breaker__answers_that_come_too_late__do_not_count_as_success(void **state)
+{
+	(void)state;
+	redis_server *server = redis_server_start(NULL);
+	owner *o = owner_open_with(redis_server_url(server), (near__redis_config){ .breaker_failures = 3,
+	                                                                           .command_ms_max = 20000 });
+	owner_wait_up(o);
+	for (int i = 0; i < 3; i++) {
+		near__reply *reply;
+		int64_t deadline_ns = SECONDS(10);
+		assert_int_equal(stat_of(o, NEAR__STAT_breaker_trips), 0);
+		assert_int_equal(near__redis_call(o->redis, WORDS("DEBUG", "SLEEP", "0.05"), MILLIS(10), &reply), NEAR_E_TIMEOUT);
+		while (atomic_load(&o->redis->load) != 0) { /* until the answer has come */
+			assert_true(near__now_ns() < deadline_ns);
+			(void)usleep(1000);
+		}
+	}
+	assert_int_equal(stat_of(o, NEAR__STAT_breaker_trips), 1);
+	owner_wait_up(o); /* the probe */
+	assert_int_equal(o->losses, 0);
+	owner_close(o);
+	redis_server_free(server);
+}
+
 static void breaker__redis_is_loading__trips_until_it_has_loaded(void **state)
 {
 	(void)state;
@@ -299,6 +323,7 @@ int main(void)
 		cmocka_unit_test(call__user_deleted__is_unavailable_then_says_why),
 		cmocka_unit_test(call__server_forgets_us__logs_in_again),
 		cmocka_unit_test(breaker__deadlines_missed_in_a_row__trips_and_closes_when_redis_answers),
+		cmocka_unit_test(breaker__answers_that_come_too_late__do_not_count_as_success),
 		cmocka_unit_test(breaker__redis_is_loading__trips_until_it_has_loaded),
 		cmocka_unit_test(load__redis_killed_and_restarted__no_call_hangs_and_all_returns),
 		cmocka_unit_test(greeting__rejected__is_tried_again),
