@@ -32,6 +32,18 @@ static near_status open_l1(near_cache *cache)
 	return near__l1_create(&config, &cache->l1);
 }
 
+/* Says also who gave the URL. Never the URL itself: it may hold a password. */
+static near_status read_url(const near__settings *settings, near__url *url, near_error *error)
+{
+	near_error why = { "" };
+	near_status status = near__url_parse(settings->o.redis_url, url, &why);
+	bool environment = settings->source[NEAR__OPT_redis_url] == NEAR__BY_ENVIRONMENT;
+	if (status != NEAR_OK && error != NULL)
+		(void)snprintf(error->text, sizeof error->text, "%s: %.400s",
+		               environment ? "environment variable NEARCACHE_REDIS_URL" : "option redis_url", why.text);
+	return status;
+}
+
 static near_status open_coherence(near_cache *cache, near_error *error)
 {
 	const near_options *o = &cache->settings.o;
@@ -55,7 +67,7 @@ static near_status open_coherence(near_cache *cache, near_error *error)
 		.news = near__news,
 	};
 	config.news.ctx = cache;
-	near_status status = near__url_parse(o->redis_url, &config.redis.url, error);
+	near_status status = read_url(&cache->settings, &config.redis.url, error);
 	if (status == NEAR_OK)
 		status = near__journal_create(config.shards, o->journal_max, &cache->journal);
 	if (status == NEAR_OK)
