@@ -1,4 +1,4 @@
-/* Room under the bound: sampled eviction, without a queue or any second structure.
+/* Sampled eviction, without a queue or any second structure.
  *
  *   score = f^2 / (idle + 1/2) / size        the lowest of about 16 residents goes
  *
@@ -11,14 +11,10 @@
  * have been seen; the next one is fetched while the present one is scored. What is evicted leaves a ghost in its slot, the
  * tag and the time: they fill the EMPTY slots, so that about as many evicted keys are remembered as there are entries.
  *
- * Memory. An evicted entry is retired, and freed when the sections of now have ended: two or three collections later. So who
- * needs room evicts some more than needed, collects, and asks again, ROOM_ROUNDS times; a put after it finds what was freed
- * too late for this one. Freed blocks serve their own size only, until a whole slab of them is free: so an allocation may
- * fail while much is free. When the rounds so far did not help, near__mem_trim lets the arenas give back what is whole.
- * When the limbo holds more than its cap (a reader stands still in its section), evicting would only empty the cache into
- * the limbo: decline instead.
+ * Threads: any. An eviction is one CAS; lock-free: a failed one means that the slot was changed by another, and after
+ * EVICT_TRIES the caller tries something else.
  *
- * Sources: the policy and its figures: DESIGN's table, from replays of 43 traces; sampling as in Redis's approximated LRU.
+ * Sources: the policy and its figures: replays of 43 traces; sampling as in Redis's approximated LRU.
  */
 #include "l1/inside.h"
 
@@ -26,10 +22,9 @@
 
 #define SAMPLE 16
 #define SAMPLE_SETS_MAX 64
+#define LIKE_SAMPLE 8
+#define LARGE_BYTES 16384 /* from here on a block has pages of its own, which serve any other of the kind */
 #define EVICT_TRIES 8
-#define ROOM_ROUNDS 48
-#define TRIM_EACH 8
-#define LIMBO_SHARE 8 /* the limbo may hold this share of the bound */
 #define TICKS 16      /* per turnover */
 #define BATCH_MAX 64
 
@@ -68,6 +63,11 @@ static inline float score(const near__l1 *l1, uint64_t word, unsigned tick)
 	return (float)(freq * freq) * l1->weight[heat_class(word)] / (float)(2 * idle + 1);
 }
 
+float near__l1_worth(const near__l1 *l1, uint64_t word)
+{
+	return score(l1, word, l1_tick(l1)) * heat_class_bytes(word);
+}
+
 /* ------------------------------------------------------------------ sampling */
 
 typedef struct sample {
@@ -76,6 +76,16 @@ typedef struct sample {
 	float score;
 	unsigned seen;
 } sample;
+
+static inline void offer(sample *s, near__slot *slot, uint64_t word, float its)
+{
+	s->seen++;
+	if (s->slot != NULL && its >= s->score)
+		return;
+	s->slot = slot;
+	s->word = word;
+	s->score = its;
+}
 
 /* `spared`: a hash whose tag is left alone (the key that wants room), or NULL. */
 static void sample_set(near__l1 *l1, near__table *t, uint64_t i, const uint64_t *spared, sample *s)
@@ -86,13 +96,7 @@ static void sample_set(near__l1 *l1, near__table *t, uint64_t i, const uint64_t 
 		uint64_t word = slot_peek(&set[j]);
 		if (slot_is_vacant(word) || (word & (SLOT_TENT | SLOT_FROZEN)) || (spared != NULL && slot_has_tag(word, *spared)))
 			continue;
-		float its = score(l1, word, tick);
-		s->seen++;
-		if (s->slot != NULL && its >= s->score)
-			continue;
-		s->slot = &set[j];
-		s->word = word;
-		s->score = its;
+		offer(s, &set[j], word, score(l1, word, tick));
 	}
 }
 
@@ -114,6 +118,33 @@ static void sample_table(near__l1 *l1, near__thread *self, near__table *t, uint6
 		sample_set(l1, t, next, NULL, s);
 		next = after;
 		after = draw(self, t);
+	}
+}
+
+/* Does its memory serve an allocation of `bytes`? */
+static bool serves(const near__entry *e, size_t bytes)
+{
+	size_t its = entry_footprint(e);
+	return bytes < LARGE_BYTES ? its == bytes : its >= LARGE_BYTES;
+}
+
+/* Reads the entries whose class is right, since two sizes of the arenas share one. */
+static void sample_like(near__l1 *l1, near__thread *self, near__table *t, size_t bytes, sample *s)
+{
+	unsigned least = heat_class_of(bytes < LARGE_BYTES ? bytes : LARGE_BYTES);
+	unsigned most = bytes < LARGE_BYTES ? least : HEAT_CLASS_MAX, tick = l1_tick(l1);
+	uint64_t next = draw(self, t);
+	for (unsigned i = 0; i < SAMPLE_SETS_MAX && s->seen < LIKE_SAMPLE; i++) {
+		near__slot *set = table_set(t, next);
+		table_ready(l1, self, t, next);
+		next = draw(self, t);
+		for (unsigned j = 0; j < SET_SLOTS; j++) {
+			uint64_t word = slot_peek(&set[j]);
+			if (slot_is_vacant(word) || (word & (SLOT_TENT | SLOT_FROZEN)) || heat_class(word) < least ||
+			    heat_class(word) > most || !serves(slot_entry(l1, word), bytes))
+				continue;
+			offer(s, &set[j], word, score(l1, word, tick));
+		}
 	}
 }
 
@@ -151,14 +182,17 @@ static void tell(near__l1 *l1, const obituary *o)
 		l1->on_evicted(l1->ctx, o->key, o->key_size, o->value_size);
 }
 
-size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash)
+size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash, size_t like)
 {
 	obituary o;
 	size_t bytes = 0;
 	near__epoch_enter(self);
 	for (unsigned i = 0; i < EVICT_TRIES && bytes == 0; i++) {
 		sample s = { 0 };
-		sample_table(l1, self, l1_table(l1), hash, &s);
+		if (like != 0)
+			sample_like(l1, self, l1_table(l1), like, &s);
+		else
+			sample_table(l1, self, l1_table(l1), hash, &s);
 		if (s.slot == NULL)
 			break;
 		bytes = take_out(l1, self, &s, &o);
@@ -169,6 +203,44 @@ size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash)
 	near__count_by(l1->stats, self, NEAR__STAT_evictions, 1);
 	tell(l1, &o);
 	return bytes;
+}
+
+/* Inside a section: the next slot of set i, from *j on, whose entry lies in the range. */
+static bool next_in_range(near__l1 *l1, near__thread *self, uint64_t i, const near__span *span, unsigned *j, sample *s)
+{
+	near__table *t = l1_table(l1);
+	near__slot *set = table_set(t, i);
+	table_ready(l1, self, t, i);
+	for (; *j < SET_SLOTS; ++*j) {
+		uint64_t word = slot_peek(&set[*j]);
+		if (slot_ref(word) - span->from >= span->count || slot_is_vacant(word) || (word & (SLOT_TENT | SLOT_FROZEN)))
+			continue;
+		s->slot = &set[*j];
+		s->word = word;
+		return true;
+	}
+	return false;
+}
+
+size_t near__l1_evict_span(near__l1 *l1, near__thread *self, uint64_t i, const near__span *span)
+{
+	size_t sum = 0;
+	for (unsigned j = 0; j < SET_SLOTS; j++) {
+		obituary o;
+		sample s;
+		size_t bytes = 0;
+		near__epoch_enter(self);
+		bool found = next_in_range(l1, self, i, span, &j, &s);
+		if (found)
+			bytes = take_out(l1, self, &s, &o);
+		near__epoch_exit(self);
+		if (bytes == 0)
+			continue;
+		sum += bytes;
+		near__count_by(l1->stats, self, NEAR__STAT_evictions, 1);
+		tell(l1, &o);
+	}
+	return sum;
 }
 
 bool near__l1_evict_from_set(near__l1 *l1, near__thread *self, uint64_t hash)
@@ -190,76 +262,5 @@ bool near__l1_evict_from_set(near__l1 *l1, near__thread *self, uint64_t hash)
 		return false;
 	near__count_by(l1->stats, self, NEAR__STAT_set_conflicts, 1);
 	tell(l1, &o);
-	return true;
-}
-
-size_t near__l1_collect(near__l1 *l1)
-{
-	return near__limbo_collect(&l1->limbo, near__l1_release, l1);
-}
-
-/* ------------------------------------------------------------------ room */
-
-static bool limbo_is_over(near__l1 *l1)
-{
-	return near__limbo_bytes(&l1->limbo) > near__mem_limit(l1->mem) / LIMBO_SHARE;
-}
-
-static near__entry *make_room(near__l1 *l1, near__thread *self, uint64_t hash, size_t size)
-{
-	size_t most = near__mem_limit(l1->mem) / 256, want = size * 2 < 4096 ? 4096 : size * 2;
-	if (want > most && size < most)
-		want = most;
-	for (unsigned round = 0; round < ROOM_ROUNDS; round++) {
-		for (unsigned i = 0; i < 3; i++)
-			(void)near__l1_collect(l1);
-		near__entry *e = near__mem_alloc(l1->mem, size);
-		if (e != NULL)
-			return e;
-		if (limbo_is_over(l1))
-			return NULL;
-		size_t freed = 0, bytes = 1;
-		while (freed < want && bytes != 0)
-			freed += bytes = near__l1_evict(l1, self, hash);
-		if (freed == 0 && round > TRIM_EACH)
-			return NULL;
-		if (round % TRIM_EACH == TRIM_EACH - 1)
-			near__mem_trim(l1->mem);
-	}
-	return NULL;
-}
-
-near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, size_t size)
-{
-	near__entry *e = near__mem_alloc(l1->mem, size);
-	return NEAR_LIKELY(e != NULL) ? e : make_room(l1, self, hash, size);
-}
-
-/* Payload of the key's entry that is there already: a put of it takes its place. */
-static uint64_t payload_there(near__l1 *l1, near__thread *self, const near__l1_query *q)
-{
-	uint64_t bytes = 0;
-	near__epoch_enter(self);
-	near__table *t = l1_table(l1);
-	table_ready(l1, self, t, q->hash);
-	const near__slot *set = table_set(t, q->hash);
-	for (unsigned j = 0; j < SET_SLOTS; j++) {
-		uint64_t word = slot_peek(&set[j]);
-		if (slot_has_key(l1, word, q->hash, q->key, q->key_size) && !(word & SLOT_FROZEN))
-			bytes = entry_payload(slot_entry(l1, word));
-	}
-	near__epoch_exit(self);
-	return bytes;
-}
-
-bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query *q, uint64_t more)
-{
-	uint64_t limit = atomic_load_explicit(&l1->payload_limit, memory_order_relaxed);
-	if (NEAR_LIKELY(limit == 0))
-		return true;
-	uint64_t there = more > 0 ? payload_there(l1, self, q) : 0;
-	while ((int64_t)(near__stats_sum(l1->stats, NEAR__STAT_payload_bytes) + more - there) > (int64_t)limit)
-		if (near__l1_evict(l1, self, q->hash) == 0)
-			return false;
 	return true;
 }

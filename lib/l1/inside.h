@@ -5,7 +5,8 @@
  *   find.c           lookups
  *   put.c            insertion and its proof
  *   drop.c           removal, stale marks, touch, clear
- *   evict.c          room under the bound: sampling, scores, ghosts
+ *   evict.c          sampling, scores, ghosts
+ *   room.c empty.c   room under the bound: for one put; by emptying spans of the range
  *   sweep.c          housekeeping
  *   pin.c            entries that are kept
  *   l1.c             creation, end, gauges, limits
@@ -41,6 +42,8 @@ typedef struct near__keeper {
 	_Atomic(uint64_t) bytes; /* pinned and out of the table */
 } near__keeper;
 
+typedef struct near__emptying near__emptying;
+
 #define PULSE_LINES 64
 
 /* Accesses of one thread (or few) since it last added them up. */
@@ -64,12 +67,14 @@ struct near__l1 {
 	near__limbo limbo;
 	NEAR_ALIGNED_LINE float weight[HEAT_CLASS_MAX + 1]; /* of a class, in the score */
 	_Atomic(uint64_t) payload_limit;
-	_Atomic(bool) pressed; /* something was evicted for room: the heat counts */
+	_Atomic(bool) pressed;     /* something was evicted for room: the heat counts */
+	_Atomic(uint32_t) starved; /* puts that found much idle memory but none of their size */
 	bool huge_pages;
 	near__keeper *keeper;
 	void (*on_evicted)(void *ctx, const void *key, size_t key_size, size_t value_size);
 	void *ctx;
 	/* housekeeping, one thread */
+	near__emptying *emptying;
 	uint64_t sweep_ms;
 	uint64_t sweep_at; /* set where the sweep stands */
 	int64_t swept_ns;      /* up to when it has done its share */
@@ -117,17 +122,21 @@ bool near__l1_help(near__l1 *l1, near__thread *self, unsigned sets);
  * `overflows`: a put found no slot in its set. */
 bool near__l1_grow_if_full(near__l1 *l1, bool overflows);
 
+/* A stretch of the arenas' range, in references. */
+typedef struct near__span {
+	uint64_t from, count;
+} near__span;
+
 /* evict.c. All outside of sections. */
-/* A block under the bound, evicting for it if need be. NULL: none was to be had. */
-near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, size_t size);
-/* Makes the payload limit hold with `more` bytes of payload of the key, which take the place of its own. False: it does
- * not. With 0 more the key is not looked at, only the hash. */
-bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query *q, uint64_t more);
+/* Evicts the lowest of a sample; with `like`, of a sample of those whose memory serves an allocation of that many bytes.
+ * Returns its bytes, 0: there was none. */
+size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash, size_t like);
 /* Evicts the lowest of one set, because it is full. False: there was none. */
 bool near__l1_evict_from_set(near__l1 *l1, near__thread *self, uint64_t hash);
-/* Evicts the lowest of a sample. Returns its bytes, 0: there was none. */
-size_t near__l1_evict(near__l1 *l1, near__thread *self, uint64_t hash);
-size_t near__l1_collect(near__l1 *l1);
+/* Evicts what the slots of set i (modulo the sets of now) have in a span. Returns the bytes. */
+size_t near__l1_evict_span(near__l1 *l1, near__thread *self, uint64_t i, const near__span *span);
+/* What an entry is worth to the cache: its score without the division by its size. */
+float near__l1_worth(const near__l1 *l1, uint64_t word);
 void near__l1_weigh(near__l1 *l1, near_evict evict);
 /* Adds a thread's accesses to the tick. */
 void near__l1_beat(near__l1 *l1, uint32_t count);
@@ -145,6 +154,22 @@ static inline void l1_pulse(near__l1 *l1, const near__thread *self)
 	atomic_store_explicit(count, n, memory_order_relaxed);
 }
 
+/* room.c. All outside of sections. */
+/* A block under the bound, evicting for it if need be. NULL: none was to be had. */
+near__entry *near__l1_alloc(near__l1 *l1, near__thread *self, uint64_t hash, size_t size);
+/* Makes the payload limit hold with `more` bytes of payload of the key, which take the place of its own. False: it does
+ * not. With 0 more the key is not looked at, only the hash. */
+bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query *q, uint64_t more);
+size_t near__l1_collect(near__l1 *l1);
+
+/* empty.c. All outside of sections. */
+near__emptying *near__l1_emptying_make(void);
+void near__l1_emptying_free(near__emptying *m);
+/* Housekeeping's share: goes on for some sets, if there is need. True: there is more to do. */
+bool near__l1_empty_step(near__l1 *l1, near__thread *self, uint64_t sets);
+/* Empties spans while more is mapped than the limit allows. False: it still is. Any thread. */
+bool near__l1_fit_bound(near__l1 *l1, near__thread *self, unsigned rounds);
+
 /* drop.c */
 /* near__l1_drop that spares a fresh entry whose version is at or above `spared_version`, unless that is 0. */
 unsigned near__l1_drop_older(near__l1 *l1, uint64_t hash, const void *key, size_t key_size, uint64_t below,
@@ -153,8 +178,6 @@ unsigned near__l1_drop_older(near__l1 *l1, uint64_t hash, const void *key, size_
 void near__l1_unlink(near__l1 *l1, near__thread *self, uint64_t hash, near__entry *e);
 
 /* l1.c */
-/* Evicts while more is mapped than the limit allows. False: it still is. */
-bool near__l1_fit_bound(near__l1 *l1, near__thread *self, unsigned rounds);
 /* Inside a section: accounts for an entry that has come in; for one that was taken out, and gives it to the limbo. */
 void near__l1_linked(near__l1 *l1, near__thread *self, const near__entry *e);
 void near__l1_retire(near__l1 *l1, near__thread *self, near__entry *e);

@@ -87,8 +87,9 @@ near_status near__l1_create(const near__l1_config *config, near__l1 **out)
 	if (status != NEAR_OK)
 		goto fail_mem;
 	status = NEAR_E_NOMEM;
+	l1->emptying = near__l1_emptying_make();
 	l1->keeper = near__l1_keeper_make(l1->mem);
-	if (l1->keeper == NULL)
+	if (l1->keeper == NULL || l1->emptying == NULL)
 		goto fail_keeper;
 	set_up(l1, config);
 	near__table *t = near__l1_table_make(l1, sets_for(config->table_slots_min));
@@ -102,9 +103,12 @@ near_status near__l1_create(const near__l1_config *config, near__l1 **out)
 
 fail_table:
 	near__l1_keeper_let_go(l1->keeper); /* and with it the memory */
+	near__l1_emptying_free(l1->emptying);
 	free(l1);
 	return status;
 fail_keeper:
+	free(l1->keeper);
+	near__l1_emptying_free(l1->emptying);
 	near__mem_release(l1->mem);
 fail_mem:
 	free(l1);
@@ -141,28 +145,11 @@ void near__l1_free(near__l1 *l1)
 	}
 	near__l1_table_unmap(l1, t);
 	near__l1_keeper_let_go(l1->keeper);
+	near__l1_emptying_free(l1->emptying);
 	free(l1);
 }
 
 /* ------------------------------------------------------------------ limits */
-
-bool near__l1_fit_bound(near__l1 *l1, near__thread *self, unsigned rounds)
-{
-	for (unsigned round = 0; near__mem_mapped(l1->mem) > near__mem_limit(l1->mem); round++) {
-		if (round == rounds)
-			return false;
-		size_t freed = 0, bytes = 1;
-		while (freed < near__mem_limit(l1->mem) / 256 && bytes != 0)
-			freed += bytes = near__l1_evict(l1, self, near__random_next(&self->random));
-		for (unsigned i = 0; i < 3; i++)
-			(void)near__l1_collect(l1);
-		if (round % 8 == 7 || freed == 0)
-			near__mem_trim(l1->mem);
-		if (freed == 0 && round > 8)
-			return false;
-	}
-	return true;
-}
 
 bool near__l1_set_limit(near__l1 *l1, uint64_t memory_bytes)
 {

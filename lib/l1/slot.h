@@ -85,6 +85,13 @@ static inline unsigned heat_class_of(uint64_t bytes)
 	return class < HEAT_CLASS_MAX ? class : HEAT_CLASS_MAX;
 }
 
+/* About the size that a class stands for: its least. */
+static inline float heat_class_bytes(uint64_t word)
+{
+	unsigned class = heat_class(word);
+	return (class % 2 ? 45.25f : 32.0f) * (float)(1u << class / 2);
+}
+
 /* ------------------------------------------------------------------ word */
 static inline uint64_t slot_ref(uint64_t word)
 {

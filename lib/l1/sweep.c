@@ -6,7 +6,7 @@
  *   clock     an entry that was not touched for most of the 8-bit clock's round is brought back to AGE_MAX, lest it
  *             look young again
  *   limbo     collects
- *   bound     evicts while the limit is below what is mapped (it was lowered)
+ *   spans     empties spans of the range while puts starve beside idle memory (empty.c)
  *
  * Each set is its own section, so the sweep holds nobody's reclamation up.
  */
@@ -15,7 +15,8 @@
 #define MOVE_SETS 256
 #define SWEEP_SETS_MAX 16384
 #define AGE_MAX 200
-#define TRIM_BYTES (UINT64_C(1) << 20)
+#define EMPTY_SETS 8192
+#define TRIM_SHARE 8 /* expired memory is given to the system when it has come to this share of the bound */
 
 static bool is_over(near__entry *e, int64_t now_ns)
 {
@@ -100,8 +101,8 @@ bool near__l1_maintain(near__l1 *l1, int64_t now_ns)
 	near__epoch_exit(self);
 	more |= sweep(l1, self, now_ns);
 	(void)near__l1_collect(l1);
-	more |= !near__l1_fit_bound(l1, self, 64);
-	if (l1->freed_bytes >= TRIM_BYTES) {
+	more |= near__l1_empty_step(l1, self, EMPTY_SETS);
+	if (l1->freed_bytes >= near__mem_limit(l1->mem) / TRIM_SHARE) {
 		l1->freed_bytes = 0;
 		near__mem_trim(l1->mem);
 	}

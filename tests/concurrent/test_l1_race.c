@@ -177,7 +177,7 @@ static void do_evict(worker *w)
 	near__thread *self = near__self();
 	uint64_t random = near__random_next(&w->random);
 	if (random % 4 != 0) {
-		(void)near__l1_evict(l1, self, random);
+		(void)near__l1_evict(l1, self, random, random % 3 ? 0 : 160);
 	} else {
 		near__epoch_enter(self);
 		(void)near__l1_help(l1, self, 1);

@@ -257,7 +257,7 @@ static void evict_set(stage *s, unsigned me)
 {
 	near__thread *self = near__self();
 	for (unsigned i = 0; i < 3; i++)
-		(void)near__l1_evict(s->b.l1, self, s->hash);
+		(void)near__l1_evict(s->b.l1, self, s->hash, 0);
 	s->outcome[me] = NEAR__L1_INSTALLED;
 }
 
@@ -337,7 +337,7 @@ static void crowd(stage *s)
 		if (near__random_next(&s->random) % 3 == 0)
 			(void)drop_text(&s->b, key, 1, false);
 		else if (near__random_next(&s->random) % 3 == 0)
-			(void)near__l1_evict(s->b.l1, self, s->hash);
+			(void)near__l1_evict(s->b.l1, self, s->hash, 0);
 	}
 }
 
