@@ -48,7 +48,8 @@ void near__breaker_fail(near__redis *redis, near__thread *self)
 	uint32_t up = NEAR__GATE_UP;
 	if (atomic_compare_exchange_strong_explicit(&redis->gate, &up, NEAR__GATE_TRIPPED, memory_order_relaxed,
 	                                            memory_order_relaxed)) {
-		near__redis_trouble(redis, NEAR_LOG_WARN, "Redis is not asked for now: %u failures in a row", (unsigned)failures);
+		near__redis_trouble(redis, NEAR_LOG_WARN, "Redis is not asked for now: %u failures in a row",
+		                    (unsigned)failures);
 		near__io_ring(redis); /* it plans the probe */
 	}
 }
@@ -58,8 +59,8 @@ void near__gate_open(near__redis *redis)
 	atomic_store_explicit(&redis->failures, 0, memory_order_relaxed);
 	redis->probe_ns = 0;
 	redis->probes = 0;
-	/* REDIS-GATE, release: pairs with near__redis_wait_up and near__redis_is_up: what the greeting has set up is there for
-	 * who sees UP. */
+	/* REDIS-GATE, release: pairs with near__redis_wait_up and near__redis_is_up: what the greeting has set up is
+	 * there for who sees UP. */
 	atomic_store_explicit(&redis->gate, NEAR__GATE_UP, memory_order_release);
 	near__wake_all(&redis->gate);
 }

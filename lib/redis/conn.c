@@ -1,12 +1,12 @@
 /* One connection: see conn.h for the states and the two queues.
  *
- * Sending gathers the blocks of many requests into one sendmsg, so nothing is copied into a buffer first, and what waits
- * to be sent is bounded by what workers may have waiting at all. hiredis connects (and will bring TLS when that room is
- * built) and parses; the socket itself is written here, because its own write raises SIGPIPE and moves the rest of its
- * buffer down after every partial write.
+ * Sending gathers the blocks of many requests into one sendmsg, so nothing is copied into a buffer first, and what
+ * waits to be sent is bounded by what workers may have waiting at all. hiredis connects (and will bring TLS when that
+ * room is built) and parses; the socket itself is written here, because its own write raises SIGPIPE and moves the rest
+ * of its buffer down after every partial write.
  *
- * Costs: one sendmsg per 256 requests or socket buffer, one recv per 16 KiB of answers (256 KiB inside a large value), one
- * copy into the reader and one out of it.
+ * Costs: one sendmsg per 256 requests or socket buffer, one recv per 16 KiB of answers (256 KiB inside a large value),
+ * one copy into the reader and one out of it.
  * Sources: connect(2) on EINPROGRESS, sendmsg(2), epoll(7); hiredis README.
  */
 #include "redis/room.h"
@@ -245,6 +245,7 @@ void near__conn_send(near__conn *conn, near__request *request)
 static int gather(const near__conn *conn, struct iovec *parts)
 {
 	int count = 0;
+	NEAR_ASSERT(conn->out.head != NULL && conn->out_sent < conn->out.head->wire_size);
 	for (const near__request *r = conn->out.head; r != NULL && count < GATHER_MAX; r = r->next)
 		parts[count++] = (struct iovec){ .iov_base = (void *)(uintptr_t)r->wire, .iov_len = r->wire_size };
 	parts[0].iov_base = (char *)parts[0].iov_base + conn->out_sent;
@@ -315,7 +316,8 @@ static void question_end(near__redis *redis, near__request *request, near_status
 	free(q);
 }
 
-void near__conn_ask(near__conn *conn, int argc, const char **argv, void (*end)(near__conn *conn, const near__reply *reply))
+void near__conn_ask(near__conn *conn, int argc, const char **argv,
+                    void (*end)(near__conn *conn, const near__reply *reply))
 {
 	size_t sizes[8];
 	size_t *all = argc <= 8 ? sizes : malloc((size_t)argc * sizeof(*all));
@@ -331,9 +333,9 @@ void near__conn_ask(near__conn *conn, int argc, const char **argv, void (*end)(n
 	if (q != NULL) {
 		char *wire = (char *)(q + 1);
 		(void)near__wire_write(&command, wire);
-		*q = (question){ .request = { .wire = wire, .wire_size = size, .silent = end == NULL, .end = question_end },
-			         .conn = conn,
-			         .end = end };
+		*q = (question){ .conn = conn, .end = end };
+		q->request = (near__request){ .wire = wire, .wire_size = size, .end = question_end };
+		q->request.silent = end == NULL;
 		near__conn_send(conn, &q->request);
 	} else {
 		near__conn_doom(conn, "no memory for a command");

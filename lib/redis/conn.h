@@ -6,8 +6,8 @@
  *
  *   out [r5 r6 r7]  --sendmsg, many requests at once-->  awaiting [r1 r2 r3 r4]  --one reply each, in order-->  end()
  *
- * Nothing is closed in the middle of something: whoever finds a reason dooms the connection, and the loop closes it when no
- * callback runs. A silent request leaves when it is sent. All of it belongs to the I/O thread.
+ * Nothing is closed in the middle of something: whoever finds a reason dooms the connection, and the loop closes it
+ * when no callback runs. A silent request leaves when it is sent. All of it belongs to the I/O thread.
  */
 #ifndef NEAR_REDIS_CONN_H
 #define NEAR_REDIS_CONN_H
@@ -48,8 +48,9 @@ struct near__conn {
 	char why[192];
 };
 
-/* CLOSED -> CONNECTING, to the address of `peer` if there is one (the same machine whatever the name resolves to by now).
- * A failure dooms. A name is resolved by getaddrinfo, which may block the I/O thread; an address is not looked up. */
+/* CLOSED -> CONNECTING, to the address of `peer` if there is one (the same machine whatever the name resolves to by
+ * now). A failure dooms. A name is resolved by getaddrinfo, which may block the I/O thread; an address is not looked
+ * up. */
 void near__conn_open(near__conn *conn, const near__conn *peer);
 /* Frees the socket and ends all requests with `status`. */
 void near__conn_close(near__conn *conn, near_status status);
@@ -64,7 +65,8 @@ void near__conn_back_off(near__conn *conn);
 int64_t near__conn_suspect_ns(const near__conn *conn);
 
 /* Sends a command whose answer goes to end(conn, reply) unless the connection is lost before. For the room's own. */
-void near__conn_ask(near__conn *conn, int argc, const char **argv, void (*end)(near__conn *conn, const near__reply *reply));
+void near__conn_ask(near__conn *conn, int argc, const char **argv,
+                    void (*end)(near__conn *conn, const near__reply *reply));
 /* AUTH, SELECT, INFO, PING as needed; ends in conn->opened or dooms. */
 void near__hello_begin(near__conn *conn);
 /* Does this INFO reply (section "server") name a run_id and a version that will do? Else `why` says what is wrong. */

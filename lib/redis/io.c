@@ -3,15 +3,16 @@
  *   sleep (epoll) -> take the inbox -> events of both connections -> requests out of the inbox -> timers -> tick
  *                 -> close what is doomed -> write all that waits -> give the load back
  *
- * Only this thread touches the connections. Handlers of the owner run inside a round and may send, reject, restart: all of
- * that takes effect later in the same round or in the next one, never below the caller's feet.
+ * Only this thread touches the connections. Handlers of the owner run inside a round and may send, reject, restart: all
+ * of that takes effect later in the same round or in the next one, never below the caller's feet.
  *
- * The deadline of a worker is the worker's own business: it leaves, and the answer is thrown away when it comes. The I/O
- * thread looks at two other clocks: the owner's commands, which have nobody else to time them, and the age of the oldest
- * unanswered question, which tells a half-open connection (a peer that vanished without a word) from a quiet one.
+ * The deadline of a worker is the worker's own business: it leaves, and the answer is thrown away when it comes. The
+ * I/O thread looks at two other clocks: the owner's commands, which have nobody else to time them, and the age of the
+ * oldest unanswered question, which tells a half-open connection (a peer that vanished without a word) from a quiet
+ * one.
  *
- * Nothing here is unbounded: a round reads at most READS_MAX chunks per connection, and what workers may have waiting is
- * bounded by `load`.
+ * Nothing here is unbounded: a round reads at most READS_MAX chunks per connection, and what workers may have waiting
+ * is bounded by `load`.
  */
 #include "redis/room.h"
 
@@ -154,7 +155,8 @@ static void data_stray(near__conn *conn, near__reply *reply)
 	size_t size;
 	const char *text = near__reply_bytes(reply, &size);
 	if (text != NULL)
-		near__conn_doom(conn, "Redis sent an answer without a question: %.*s", (int)(size < 100 ? size : 100), text);
+		near__conn_doom(conn, "Redis sent an answer without a question: %.*s", (int)(size < 100 ? size : 100),
+		                text);
 	else
 		near__conn_doom(conn, "Redis sent an answer without a question");
 	near__reply_free(reply);
@@ -367,9 +369,9 @@ static void io_stop(near__redis *redis)
 	near__conn_close(&redis->data, NEAR_E_UNAVAILABLE);
 	near__conn_close(&redis->sub, NEAR_E_UNAVAILABLE);
 	for (;;) {
-		/* REDIS-CLOSE, seq_cst: pairs with caller_enter (the load of `stopping` after adding oneself). Either the caller saw
-		 * `stopping` and pushes nothing, or we see the caller here, stay, and take what it pushes. Read before the inbox
-		 * is taken: who leaves has pushed before. */
+		/* REDIS-CLOSE, seq_cst: pairs with caller_enter (the load of `stopping` after adding oneself). Either
+		 * the caller saw `stopping` and pushes nothing, or we see the caller here, stay, and take what it
+		 * pushes. Read before the inbox is taken: who leaves has pushed before. */
 		bool anybody = atomic_load_explicit(&redis->callers, memory_order_seq_cst) != 0;
 		near__request *oldest = near__inbox_take(&redis->inbox);
 		bool anything = oldest != NULL || redis->dead.head != NULL;

@@ -9,8 +9,8 @@
  * A call costs one block, one addition to `load` (the bound on what waits), one CAS on the inbox and, where the I/O
  * thread sleeps, one eventfd write; coming back, a share of the futex wake of its turn (room.h).
  *
- * Spinning before the futex was measured on 2 cores and is not done: the I/O thread, Redis and the worker share them, so a
- * spinning worker takes the time that its own answer needs.
+ * Spinning before the futex was measured on 2 cores and is not done: the I/O thread, Redis and the worker share them,
+ * so a spinning worker takes the time that its own answer needs.
  */
 #include "redis/room.h"
 
@@ -75,7 +75,8 @@ static bool load_add(near__redis *redis, uint64_t count, uint64_t bytes)
 	uint64_t before = atomic_fetch_add_explicit(&redis->load, mine, memory_order_relaxed);
 	uint64_t requests = before >> NEAR__LOAD_SHIFT;
 	uint64_t waiting = before & ((UINT64_C(1) << NEAR__LOAD_SHIFT) - 1);
-	bool fits = requests + count <= redis->config.pipeline_max && (before == 0 || waiting + bytes <= NEAR__LOAD_BYTES_MAX);
+	bool fits = requests + count <= redis->config.pipeline_max &&
+	            (before == 0 || waiting + bytes <= NEAR__LOAD_BYTES_MAX);
 	if (!fits)
 		atomic_fetch_sub_explicit(&redis->load, mine, memory_order_relaxed);
 	return fits;
@@ -105,7 +106,8 @@ static void call_end(near__redis *redis, near__request *request, near_status sta
 	c->reply = reply;
 	uint32_t state = CALL_WAITING;
 	/* REDIS-CALL, release: pairs with call_collect. Status and reply are there before DONE. */
-	if (atomic_compare_exchange_strong_explicit(&c->state, &state, CALL_DONE, memory_order_release, memory_order_relaxed)) {
+	if (atomic_compare_exchange_strong_explicit(&c->state, &state, CALL_DONE, memory_order_release,
+	                                            memory_order_relaxed)) {
 		if (status == NEAR_OK)
 			near__breaker_answer(redis, verdict);
 	} else {
@@ -160,9 +162,9 @@ static batch *batch_make(const near__command *commands, size_t count, int64_t de
 }
 
 /* Until all calls are done or the deadline has passed.
- * No wake is lost: had `seen` been read after the change that is meant for us, REDIS-TURN would have shown us left == 0.
- * So the change is still to come, and it does come, because who ends the last call sees LEFT_ASLEEP; and it ends the
- * sleep, because the word is no longer `seen`. */
+ * No wake is lost: had `seen` been read after the change that is meant for us, REDIS-TURN would have shown us that none
+ * is left. So the change is still to come, and it does come, because who ends the last call sees LEFT_ASLEEP; and it
+ * ends the sleep, because the word is no longer `seen`. */
 static void batch_wait(near__redis *redis, batch *b, int64_t deadline_ns)
 {
 	_Atomic(uint32_t) *word = &redis->turns[b->turn].word;
@@ -242,7 +244,8 @@ static near_status run_part(near__redis *redis, const near__command *commands, s
 		near__io_ring(redis);
 	batch_wait(redis, b, deadline_ns);
 	if (batch_collect(b, count, statuses, replies))
-		near__histogram_add(redis->config.stats->latency[NEAR_LATENCY_L2], (uint64_t)(near__now_ns() - start_ns));
+		near__histogram_add(redis->config.stats->latency[NEAR_LATENCY_L2],
+		                    (uint64_t)(near__now_ns() - start_ns));
 	else
 		count_timeouts(redis, count, statuses);
 	batch_release(b);
@@ -260,7 +263,8 @@ void near__redis_call_many(near__redis *redis, const near__command *commands, si
 	size_t most = (size_t)redis->config.pipeline_max / 2;
 	for (size_t done = 0; done < count;) {
 		size_t part = count - done < most ? count - done : most;
-		near_status status = run_part(redis, commands + done, part, deadline_ns, statuses + done, replies + done);
+		near_status status =
+			run_part(redis, commands + done, part, deadline_ns, statuses + done, replies + done);
 		if (status != NEAR_OK)
 			refuse_all(part, status, statuses + done, replies + done);
 		done += part;

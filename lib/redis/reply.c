@@ -4,13 +4,13 @@
  *
  * Why not hiredis's own objects: they cost two blocks per string, and their destructor recurses as deep as the server
  * nested its arrays, so four megabytes of "*1\r\n" overflow the stack of whoever frees the reply. Here a node knows its
- * depth and NEAR__REPLY_DEPTH_MAX ends it; every node is charged against one budget per reply, so neither "*1048576\r\n"
- * eight deep nor a million empty arrays take more memory than the largest honest value; and a bulk length near 2^63,
- * with which the reader's own sum wraps round, is refused before anything is copied.
+ * depth and NEAR__REPLY_DEPTH_MAX ends it; every node is charged against one budget per reply, so neither
+ * "*1048576\r\n" eight deep nor a million empty arrays take more memory than the largest honest value; and a bulk
+ * length near 2^63, with which the reader's own sum wraps round, is refused before anything is copied.
  *
- * The reader looks for the end of a line from its start at every feed; a line without an end would cost the square of its
- * length, so a pending line past LINE_MAX_SIZE breaks the stream. A bulk string whose announced length is past the budget
- * does so before the bytes are waited for; so what is pending never exceeds the budget by more than a chunk.
+ * The reader looks for the end of a line from its start at every feed; a line without an end would cost the square of
+ * its length, so a pending line past LINE_MAX_SIZE breaks the stream. A bulk string whose announced length is past the
+ * budget does so before the bytes are waited for; so what is pending never exceeds the budget by more than a chunk.
  *
  * A broken stream stays broken: the connection is dropped, nothing after the first bad byte is believed.
  *
@@ -303,8 +303,8 @@ near__reply *near__reply_take(near__reply *reply, size_t i)
 bool near__reply_error_is(const near__reply *reply, const char *code)
 {
 	size_t size = strlen(code);
-	return near__reply_is(reply) == NEAR__REPLY_ERROR && reply->size >= size && memcmp(bytes_of(reply), code, size) == 0 &&
-	       (reply->size == size || bytes_of(reply)[size] == ' ');
+	return near__reply_is(reply) == NEAR__REPLY_ERROR && reply->size >= size &&
+	       memcmp(bytes_of(reply), code, size) == 0 && (reply->size == size || bytes_of(reply)[size] == ' ');
 }
 
 bool near__reply_is_push(const near__reply *reply)

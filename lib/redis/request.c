@@ -13,8 +13,9 @@ bool near__inbox_push(near__inbox *inbox, near__request *newest, near__request *
 	do {
 		oldest->next = old == SLEEPING ? NULL : old;
 		NEAR_YIELD("inbox_push");
-		/* REDIS-INBOX, release: pairs with near__inbox_take. The requests are whole before the I/O thread can see them.
-		 * Those linked behind were released by their own push; the chain of read-modify-writes keeps them so. */
+		/* REDIS-INBOX, release: pairs with near__inbox_take. The requests are whole before the I/O thread can
+		 * see them. Those linked behind were released by their own push; the chain of read-modify-writes keeps
+		 * them so. */
 	} while (!atomic_compare_exchange_weak_explicit(&inbox->head, &old, newest, memory_order_release,
 	                                                memory_order_relaxed));
 	return old == SLEEPING;

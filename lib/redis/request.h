@@ -6,14 +6,14 @@
  *                         request    the newest; `next` leads to older ones
  *                         SLEEPING   empty, and the I/O thread sleeps: who replaces it rings the bell
  *
- * Why a stack taken whole and not a ring: a producer that stops between reserving a cell of a ring and filling it holds up
- * everybody behind it, and a full ring is a second bound beside the one on what waits for Redis, which is there anyway
- * (near__redis `load`). Here a push is one CAS on one word, and a stopped producer has either pushed or not.
+ * Why a stack taken whole and not a ring: a producer that stops between reserving a cell of a ring and filling it holds
+ * up everybody behind it, and a full ring is a second bound beside the one on what waits for Redis, which is there
+ * anyway (near__redis `load`). Here a push is one CAS on one word, and a stopped producer has either pushed or not.
  * Progress: push is lock-free, take is wait-free.
  *
- * Because "sleeping" lives in the same word as the requests, exactly one producer sees it per sleep and rings (one eventfd
- * write); under load the I/O thread does not sleep and nobody rings. There is no second variable, so no store-before-load
- * race to guard against.
+ * Because "sleeping" lives in the same word as the requests, exactly one producer sees it per sleep and rings (one
+ * eventfd write); under load the I/O thread does not sleep and nobody rings. There is no second variable, so no
+ * store-before-load race to guard against.
  *
  * No ABA: only the consumer takes, and it takes all; a push that finds an address again still links to what is there.
  */

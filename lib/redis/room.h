@@ -19,14 +19,15 @@ typedef enum near__gate {
 	NEAR__GATE_TRIPPED = 2 /* greeted, but the breaker is open */
 } near__gate;
 
-/* near__redis `load`: requests << NEAR__LOAD_SHIFT | bytes, of all that workers have given and Redis has not answered. */
+/* near__redis `load`: requests << NEAR__LOAD_SHIFT | bytes, of what workers have given and Redis has not answered. */
 #define NEAR__LOAD_SHIFT 40
 /* A single request may be larger; then it goes alone. */
 #define NEAR__LOAD_BYTES_MAX (UINT64_C(256) << 20)
 
-/* Where workers sleep. Those who ask in the same turn (between two takes of the inbox) sleep on the same word: their commands
- * go out in one write, the answers mostly come in one read, and one system call wakes them all. One that is woken too
- * early looks and sleeps on. Measured with 16 threads on 2 cores, against a word per call: 31 % less CPU per call. */
+/* Where workers sleep. Those who ask in the same turn (between two takes of the inbox) sleep on the same word: their
+ * commands go out in one write, the answers mostly come in one read, and one system call wakes them all. One that is
+ * woken too early looks and sleeps on. Measured with 16 threads on 2 cores, against a word per call: 31 % less CPU per
+ * call. */
 #define NEAR__TURNS 16
 typedef struct near__turn {
 	NEAR_ALIGNED_LINE _Atomic(uint32_t) word; /* changes with each wake */
@@ -88,8 +89,8 @@ void near__io_ring(near__redis *redis);
 /* Breaker. A failure: a connect that failed, a connection lost, a deadline passed, an error that says the server cannot
  * serve. Any thread. */
 void near__breaker_fail(near__redis *redis, near__thread *self);
-/* What an answer says about the server: that it serves, that it cannot now (LOADING, MASTERDOWN), that it has forgotten us
- * (NOAUTH). */
+/* What an answer says about the server: that it serves, that it cannot now (LOADING, MASTERDOWN), that it has forgotten
+ * us (NOAUTH). */
 typedef enum near__verdict { NEAR__SERVES, NEAR__CANNOT, NEAR__FORGOT } near__verdict;
 near__verdict near__breaker_judge(const near__reply *reply);
 /* An answer came in time. I/O thread. */

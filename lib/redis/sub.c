@@ -6,8 +6,8 @@
  *
  * Replies here answer nothing in particular; they are told apart by their first word. What cannot be understood is
  * passed over if it is a message of an unknown kind (a newer server may have more) or an error (a server whose script
- * hangs answers BUSY even to the ping: then no pong comes, and the owner draws its conclusion), and is a reason to start
- * again otherwise, because then the stream is not what we think it is.
+ * hangs answers BUSY even to the ping: then no pong comes, and the owner draws its conclusion), and is a reason to
+ * start again otherwise, because then the stream is not what we think it is.
  * Sources: redis.io/docs/interact/pubsub ("Format of pushed messages").
  */
 #include "redis/room.h"
@@ -91,7 +91,7 @@ static void read_array(near__conn *conn, const near__reply *reply)
 	} else if (is_word(kind, "unsubscribe")) {
 		near__conn_doom(conn, "Redis ended the subscription of a channel");
 	} else {
-		near__log_write(&conn->redis->config.log, NEAR_LOG_DEBUG, "a message of an unknown kind on the subscription");
+		near__log_write(&conn->redis->config.log, NEAR_LOG_DEBUG, "a message of an unknown kind came");
 	}
 }
 
@@ -105,7 +105,7 @@ void near__sub_stray(near__conn *conn, near__reply *reply)
 	else if (near__reply_is(reply) == NEAR__REPLY_ERROR && !conn->redis->subscribed)
 		near__conn_doom(conn, "Redis refused SUBSCRIBE: %.*s", shown, text);
 	else if (near__reply_is(reply) == NEAR__REPLY_ERROR)
-		near__log_write(&conn->redis->config.log, NEAR_LOG_WARN, "error on the subscription: %.*s", shown, text);
+		near__log_write(&conn->redis->config.log, NEAR_LOG_WARN, "subscription: %.*s", shown, text);
 	else
 		near__conn_doom(conn, "an answer of an unexpected kind on the subscription");
 	near__reply_free(reply);
@@ -120,7 +120,8 @@ void near__sub_lost(near__redis *redis)
 	memcpy(why, conn->why, sizeof(why));
 	redis->subscribed = false;
 	if (redis->data.state == NEAR__CONN_OPEN) /* else the data connection's own trouble is what counts */
-		near__redis_trouble(redis, told || conn->attempts <= 1 ? NEAR_LOG_WARN : NEAR_LOG_DEBUG, "subscription: %s", why);
+		near__redis_trouble(redis, told || conn->attempts <= 1 ? NEAR_LOG_WARN : NEAR_LOG_DEBUG,
+		                    "subscription: %s", why);
 	near__conn_close(conn, NEAR_E_UNAVAILABLE);
 	near__conn_back_off(conn);
 	if (told && on->unsubscribed != NULL)

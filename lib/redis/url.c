@@ -5,8 +5,8 @@
  *
  * The text is cut from the left: scheme, then userinfo (up to the last '@' before the first '/', '?' or '#', so that a
  * password that somebody forgot to encode still works as long as it has none of those), then the place. Each part is
- * percent-decoded on its own after the cut, so an encoded delimiter is never taken for one. A NUL, encoded or not, cannot
- * be in any part, because all parts end up as C strings.
+ * percent-decoded on its own after the cut, so an encoded delimiter is never taken for one. A NUL, encoded or not,
+ * cannot be in any part, because all parts end up as C strings.
  *
  * Errors name the part that is wrong and show only the parts that hold no secret: the userinfo is never printed.
  * Sources: RFC 3986 (3.2, 2.1); the provisional registration of the "redis" scheme at IANA.
@@ -61,8 +61,7 @@ static near_status decode(span in, char *out, size_t out_size, const char *part,
 			int high = i + 2 < in.size ? hex_digit(in.at[i + 1]) : -1;
 			int low = i + 2 < in.size ? hex_digit(in.at[i + 2]) : -1;
 			if (high < 0 || low < 0)
-				return refuse(error, "Redis URL: a '%%' in the %s lacks its two hex digits (write %%25 for '%%')",
-				              part);
+				return refuse(error, "Redis URL: a '%%' in the %s lacks its two hex digits", part);
 			byte = high * 16 + low;
 			i += 2;
 		}
@@ -156,8 +155,8 @@ static near_status check_host(const near__url *url, bool bracketed, near_error *
 	if (!bracketed) {
 		for (const char *c = url->host; *c != '\0'; c++)
 			if ((unsigned char)*c <= ' ' || *c == 0x7f || strchr("[]:@\\", *c) != NULL)
-				return refuse(error, "Redis URL: the host holds a character that no host name has (an IPv6 address "
-				                     "stands in brackets: redis://[::1]:6379)");
+				return refuse(error, "Redis URL: the host holds a character that no name has (IPv6 in "
+				                     "brackets: redis://[::1]:6379)");
 		return NEAR_OK;
 	}
 	char address[sizeof(url->host)];
@@ -235,7 +234,7 @@ near_status near__url_parse(const char *text, near__url *url, near_error *error)
 	size_t size = mark != NULL ? (size_t)(mark - text) : 0;
 	bool is_redis = scheme_is(text, size, "redis");
 	if (scheme_is(text, size, "rediss"))
-		return refuse(error, "Redis URL: rediss:// (TLS) is not supported by this build; use redis:// or unix://");
+		return refuse(error, "Redis URL: rediss:// (TLS) is not supported by this build");
 	if (scheme_is(text, size, "sentinel"))
 		return refuse(error, "Redis URL: sentinel:// is not supported by this build; use redis:// or unix://");
 	if (!is_redis && !scheme_is(text, size, "unix"))
@@ -247,7 +246,7 @@ near_status near__url_parse(const char *text, near__url *url, near_error *error)
 	if (status != NEAR_OK)
 		return status;
 	if (is_redis && memchr(rest.at, ',', rest.size) != NULL)
-		return refuse(error, "Redis URL: a list of servers (Cluster) is not supported by this build; name one server");
+		return refuse(error, "Redis URL: a list of servers (Cluster) is not supported by this build");
 	status = is_redis ? parse_place(rest, &parsed, error) : parse_path(rest, &parsed, error);
 	if (status == NEAR_OK)
 		*url = parsed;
@@ -264,6 +263,6 @@ void near__url_show(const near__url *url, char *buf, size_t buf_size)
 	if (url->is_unix)
 		(void)snprintf(buf, buf_size, "unix://%s%s%s%s?db=%u", url->user, hidden, at, url->host, url->db);
 	else
-		(void)snprintf(buf, buf_size, "redis://%s%s%s%s%s%s:%u/%u", url->user, hidden, at, bracketed ? "[" : "", url->host,
-		               bracketed ? "]" : "", url->port, url->db);
+		(void)snprintf(buf, buf_size, "redis://%s%s%s%s%s%s:%u/%u", url->user, hidden, at,
+		               bracketed ? "[" : "", url->host, bracketed ? "]" : "", url->port, url->db);
 }

@@ -1,6 +1,6 @@
-/* Where Redis is: parsing of redis://[user[:password]@]host[:port][/db], redis://:password@..., unix://path[?db=N], with
- * percent-encoding, IPv6 in brackets. rediss:// (TLS), lists (Cluster) and sentinel:// are recognised and answered with a
- * clear "not supported by this build" until their room is there. */
+/* Where Redis is: parsing of redis://[user[:password]@]host[:port][/db], redis://:password@..., unix://path[?db=N],
+ * with percent-encoding, IPv6 in brackets. rediss:// (TLS), lists (Cluster) and sentinel:// are recognised and answered
+ * with a clear "not supported by this build" until their room is there. */
 #ifndef NEAR_REDIS_URL_H
 #define NEAR_REDIS_URL_H
 
