@@ -49,6 +49,8 @@ typedef struct peer_options {
 	unsigned shards;        /* 0: 4 */
 	uint64_t lease_ms;      /* 0: 1000 */
 	uint64_t log_max;       /* 0: 10000 */
+	/* NULL: drops are written down */
+	void (*drop)(void *ctx, unsigned shard, near__change change, const void *key, size_t key_size, near__pos pos);
 } peer_options;
 
 static inline int64_t peer_deadline(void)
@@ -137,6 +139,14 @@ static inline size_t peer_drops_of(peer *p, const char *key)
 	return n;
 }
 
+static inline size_t peer_drop_count(peer *p)
+{
+	pthread_mutex_lock(&p->lock);
+	size_t n = p->drop_count;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
 static inline void peer_quiet(void *ctx, near_log_level level, const char *text)
 {
 	(void)ctx;
@@ -161,7 +171,7 @@ static inline peer *peer_open_with(redis_server *server, const peer_options *o)
 		.shards = o->shards != 0 ? o->shards : 4,
 		.lease_ms = o->lease_ms != 0 ? o->lease_ms : 1000,
 		.log_max = o->log_max != 0 ? o->log_max : 10000,
-		.news = { p, peer_on_drop, peer_on_filled, peer_on_flushed, peer_on_gap, peer_on_up, peer_on_down },
+		.news = { p, o->drop != NULL ? o->drop : peer_on_drop, peer_on_filled, peer_on_flushed, peer_on_gap, peer_on_up, peer_on_down },
 	};
 	near_error error;
 	const char *url = o->url != NULL ? o->url : redis_server_url(server);

@@ -539,7 +539,7 @@ static void tag__invalidated__is_known_to_all_in_all_shards(void **state)
 		PEER_UNTIL((near__coherence_tag_pos(b->c, s, tag) & NEAR__SEQ_MASK) == 1);
 		assert_int_equal(near__coherence_tag_pos(b->c, s, tag + 1), 0);
 	}
-	PEER_UNTIL(b->drop_count == 4);
+	PEER_UNTIL(peer_drop_count(b) == 4);
 	assert_int_equal(b->drops[0].change, NEAR__CHANGE_TAG);
 	assert_memory_equal(b->drops[0].key, &tag, 8); /* this machine is little endian */
 	peer_close(a);

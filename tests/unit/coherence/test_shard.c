@@ -245,6 +245,52 @@ static void tag__heard__raises_its_stripe(void **state)
 	assert_true(near__coherence_tag_pos(&w->c, 0, tag) < near__coherence_floor(&w->c, 0));
 }
 
+static void lease__asked_at_a_position__begins_when_it_has_been_applied(void **state)
+{
+	world *w = *state;
+	near__shard *s = &w->shard[0];
+	near__shard_adopt(&w->shard[1], INC, 0, NULL);
+	near__shard_adopt(s, INC, 5, NULL);
+	w->c.config.lease_ms = 1000;
+	w->c.phase = NEAR__PHASE_READY;
+	s->asked = s->synced = true;
+	s->asked_seq = 7;
+	s->asked_ns = 100;
+	near__lease_try(s);
+	assert_int_equal(hear(w, INC, 6, 'i', "k"), NEAR__VERDICT_DONE);
+	assert_true(near__coherence_shard_lease_until(&w->c, 0) == 0);
+	assert_int_equal(hear(w, INC, 7, 'i', "k"), NEAR__VERDICT_DONE);
+	assert_true(near__coherence_shard_lease_until(&w->c, 0) == 100 + 1000 * NEAR__MS_NS - NEAR__COARSE_NS);
+	/* The shortest of all counts: the other shard has none. */
+	assert_true(near__coherence_lease_until(&w->c) == 0);
+}
+
+static void lease__with_the_subscription_down_or_in_doubt__is_not_extended(void **state)
+{
+	world *w = *state;
+	near__shard *s = &w->shard[0];
+	near__shard_adopt(s, INC, 5, NULL);
+	w->c.config.lease_ms = 1000;
+	for (int i = 0; i < 5; i++) {
+		w->c.phase = i == 0 ? NEAR__PHASE_DOWN : NEAR__PHASE_READY;
+		s->synced = i != 1;
+		s->doubt_ns = i == 2;
+		s->start_over = i == 3;
+		s->asked = i != 4;
+		s->asked_seq = 5;
+		s->asked_ns = 100;
+		near__lease_try(s);
+		assert_true(near__coherence_shard_lease_until(&w->c, 0) == 0);
+	}
+	/* A position of the line before a flush proves nothing for the one after it. */
+	s->doubt_ns = 0;
+	s->start_over = false;
+	s->asked = true;
+	near__shard_adopt(s, INC + 1, 5, NULL);
+	near__lease_try(s);
+	assert_true(near__coherence_shard_lease_until(&w->c, 0) == 0);
+}
+
 static void generations__used_up__take_the_shard_out_of_use(void **state)
 {
 	world *w = *state;
@@ -276,6 +322,8 @@ int main(void)
 		WORLD_TEST(adopt__of_all_shards__leaves_one_common_floor),
 		WORLD_TEST(pos_of__an_own_answer__is_comparable_with_messages),
 		WORLD_TEST(tag__heard__raises_its_stripe),
+		WORLD_TEST(lease__asked_at_a_position__begins_when_it_has_been_applied),
+		WORLD_TEST(lease__with_the_subscription_down_or_in_doubt__is_not_extended),
 		WORLD_TEST(generations__used_up__take_the_shard_out_of_use),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
