@@ -42,7 +42,9 @@ typedef struct bench_board {
 	unsigned readers;
 	bench_marks *near, *bare;
 	_Atomic(bool) *finished;                       /* readers leave */
-	_Atomic(uint64_t) *survivors, *behind, *flushes; /* of the checkers: keys still served; messages not applied; shards flushed */
+	/* Keys that were served after their invalidation; messages that checkers did not apply; shards flushed; keys that
+	 * checkers held before (a full set of L1 may have turned some away). */
+	_Atomic(uint64_t) *survivors, *behind, *flushes, *held;
 	uint64_t keys;
 	uint64_t checker_keys;
 } bench_board;

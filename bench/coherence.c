@@ -74,6 +74,7 @@ static void board_make(writer *w)
 	b->survivors = bench_alloc_shared(sizeof(*b->survivors));
 	b->behind = bench_alloc_shared(sizeof(*b->behind));
 	b->flushes = bench_alloc_shared(sizeof(*b->flushes));
+	b->held = bench_alloc_shared(sizeof(*b->held));
 	bench_crowd_init(&b->crowd);
 }
 
@@ -329,10 +330,14 @@ static void report_all(bench_report *r, const writer *w, bool checked)
 	bench_report_promise(r, "none_survives", atomic_load(w->board.survivors) == 0,
 	                     "%" PRIu64 " invalidated keys were still served%s", (uint64_t)atomic_load(w->board.survivors),
 	                     checked ? "" : " by the readers");
-	if (checked)
-		bench_report_promise(r, "checkers_applied_all", atomic_load(w->board.behind) == 0,
-		                     "%" PRIu64 " messages not applied by %" PRIu64 " caches of %" PRIu64 " keys",
-		                     (uint64_t)atomic_load(w->board.behind), o->readers, w->board.checker_keys);
+	if (!checked)
+		return;
+	uint64_t held = atomic_load(w->board.held), all = o->readers * w->board.checker_keys;
+	bench_report_promise(r, "checkers_held", held * 10 >= all * 9, "%" PRIu64 " of %" PRIu64 " keys were in their L1 before",
+	                     held, all);
+	bench_report_promise(r, "checkers_applied_all", atomic_load(w->board.behind) == 0,
+	                     "%" PRIu64 " messages not applied by %" PRIu64 " caches of %" PRIu64 " keys",
+	                     (uint64_t)atomic_load(w->board.behind), o->readers, w->board.checker_keys);
 }
 
 static int run_all(const bench_command *command, writer *w, bench_report *report)

@@ -5,9 +5,11 @@
  *   hot     all of them ask for one key again and again, over --expiries lives of the value, with XFetch
  *   plain   the same for another key without it (beta below 0): what plain expiry does to the callers
  *
- * The loader writes a number that only ever grows, so callers know which generation of the value they got. A caller has
- * waited when its answer did not come out of this process's L1 and took at least a quarter of a load; latencies of all calls
- * are kept as samples and told as they are.
+ * A generation of the value needs one load. Each load notes when it began; one that begins within a quarter of a life after
+ * the first of a generation is a load too many of that generation (XFetch refreshes a value that is asked for 20,000 times a
+ * second about two thirds into its life, so generations are further apart than that).
+ * A caller has waited when its answer did not come out of this process's L1 and took at least a quarter of a load; latencies
+ * of all calls are kept as samples and told as they are.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -24,7 +26,7 @@
 
 #define COLD_ROUNDS_MAX 32
 #define CALLERS_MAX 1024
-#define GENERATIONS_MAX 65536
+#define LOADS_MAX 65536
 #define VALUE_SIZE 100
 #define READY_MS 20000
 
@@ -40,9 +42,9 @@ typedef struct stampede_options {
 
 /* What all processes write to. */
 typedef struct tally {
-	_Atomic(uint64_t) cold_loads[COLD_ROUNDS_MAX], loads[PHASES], failures, waited[PHASES], calls[PHASES], numbers;
-	_Atomic(uint64_t) refreshes, adopted, load_joins, load_waits, stale;
-	_Atomic(unsigned char) seen[PHASES][GENERATIONS_MAX]; /* generations that a caller got */
+	_Atomic(uint64_t) cold_loads[COLD_ROUNDS_MAX], loads[PHASES], failures, waited[PHASES], calls[PHASES];
+	_Atomic(uint64_t) refreshes, adopted, load_joins, load_waits, refused;
+	int64_t load_ns[PHASES][LOADS_MAX]; /* when each load began */
 	uint64_t kept[PHASES]; /* samples that each caller has room for */
 	uint64_t count[PHASES][CALLERS_MAX];
 	int64_t *samples[PHASES]; /* of callers, one after the other; shared memory */
@@ -83,28 +85,23 @@ static near_status load_slowly(void *ctx, const void *key, size_t key_size, near
 	char value[VALUE_SIZE];
 	(void)key;
 	(void)key_size;
-	atomic_fetch_add(&t->loads[c->phase], 1);
+	t->load_ns[c->phase][atomic_fetch_add(&t->loads[c->phase], 1) % LOADS_MAX] = near__now_ns();
 	if (c->phase == PHASE_COLD)
 		atomic_fetch_add(&t->cold_loads[c->round], 1);
-	uint64_t number = atomic_fetch_add(&t->numbers, 1);
 	bench_sleep_us(c->all->options->load_ms * 1000);
 	memset(value, 'v', sizeof(value));
-	memcpy(value, &number, sizeof(number));
 	return near_loaded_set(loaded, value, sizeof(value));
 }
 
-static void note(caller *me, int phase, int64_t took_ns, near_status status, const near_item *item, const char *value)
+static void note(caller *me, int phase, int64_t took_ns, near_status status, const near_item *item)
 {
 	stampede *all = me->process->all;
 	tally *t = all->tally;
-	uint64_t number;
 	atomic_fetch_add(&t->calls[phase], 1);
 	if (status != NEAR_OK) {
 		atomic_fetch_add(&t->failures, 1);
 		return;
 	}
-	memcpy(&number, value, sizeof(number));
-	atomic_store(&t->seen[phase][number % GENERATIONS_MAX], 1);
 	if (item->source != NEAR_FROM_L1 && took_ns >= (int64_t)all->options->load_ms * NEAR__MS_NS / 4)
 		atomic_fetch_add(&t->waited[phase], 1);
 	uint64_t at = t->count[phase][me->index]++;
@@ -124,7 +121,7 @@ static void call(caller *me, const char *key, loader_context *ctx, double beta)
 	int64_t from_ns = near__now_ns();
 	near_status status = near_load(me->process->cache, key, strlen(key), load_slowly, ctx, &settings, value, sizeof(value),
 	                               &item);
-	note(me, ctx->phase, near__now_ns() - from_ns, status, &item, value);
+	note(me, ctx->phase, near__now_ns() - from_ns, status, &item);
 }
 
 static loader_context *context_of(caller *me, int phase, unsigned round)
@@ -204,6 +201,7 @@ static int process_main(bench_crowd *crowd, unsigned index, void *argument)
 	atomic_fetch_add(&all->tally->adopted, stats.refreshes_adopted);
 	atomic_fetch_add(&all->tally->load_joins, stats.load_joins);
 	atomic_fetch_add(&all->tally->load_waits, stats.load_waits);
+	atomic_fetch_add(&all->tally->refused, stats.fills_refused_l1 + stats.fills_refused_l2);
 	near_close(process.cache);
 	return 0;
 }
@@ -260,12 +258,23 @@ static int64_t *gather(const stampede *all, int phase, size_t *count)
 	return sorted;
 }
 
-static uint64_t generations_seen(const tally *t, int phase)
+/* Groups of loads that begin within a quarter of a life. */
+static uint64_t generations_of(const stampede *all, int phase)
 {
-	uint64_t seen = 0;
-	for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-		seen += atomic_load(&t->seen[phase][i]);
-	return seen;
+	const tally *t = all->tally;
+	uint64_t loads = t->loads[phase] < LOADS_MAX ? t->loads[phase] : LOADS_MAX, generations = 0;
+	int64_t apart_ns = (int64_t)all->options->ttl_ms * NEAR__MS_NS / 4, first_ns = 0;
+	int64_t *begun = bench_alloc(loads + 1, sizeof(*begun));
+	memcpy(begun, t->load_ns[phase], loads * sizeof(*begun));
+	bench_sort(begun, loads);
+	for (uint64_t i = 0; i < loads; i++) {
+		if (i > 0 && begun[i] - first_ns < apart_ns)
+			continue;
+		first_ns = begun[i];
+		generations++;
+	}
+	free(begun);
+	return generations;
 }
 
 static void report_cold(bench_report *r, const stampede *all)
@@ -290,7 +299,7 @@ static void report_cold(bench_report *r, const stampede *all)
 static void report_phase(bench_report *r, const stampede *all, int phase, const char *name)
 {
 	const tally *t = all->tally;
-	uint64_t generations = generations_seen(t, phase);
+	uint64_t generations = generations_of(all, phase);
 	size_t count;
 	int64_t *samples = gather(all, phase, &count);
 	double per_generation = (double)t->loads[phase] / (double)(generations > 0 ? generations : 1);
@@ -338,6 +347,7 @@ static void report_all(bench_report *r, const stampede *all)
 	bench_report_count(r, "refreshes_adopted", t->adopted, "found in Redis");
 	bench_report_count(r, "load_joins", t->load_joins, "callers on another thread's load");
 	bench_report_count(r, "load_waits", t->load_waits, "callers on another process's load");
+	bench_report_count(r, "fills_refused", t->refused, "overtaken");
 	bench_report_promise(r, "every_call_answered", t->failures == 0, "%" PRIu64 " calls brought no fresh value", t->failures);
 }
 
@@ -413,7 +423,7 @@ const bench_command bench_command_stampede = {
 		"Processes with threads call near_load on one Redis, a private one unless --redis is given.\n\n"
 		"  cold   keys that nobody has, asked for by all callers at the same moment: each is to be loaded once\n"
 		"  hot    one key over many lives of its value, with XFetch: no caller is to wait, and there are to be at most 1.2\n"
-		"         loads for each generation of the value that callers see\n"
+		"         loads for each generation of the value (loads that begin within a quarter of a life are of one)\n"
 		"  plain  the same with refreshes before expiry turned off, for comparison\n\n"
 		"A caller has waited when its value did not come from this process's L1 and took a quarter of a load or more.\n",
 	.examples = "  nearbench stampede\n"
