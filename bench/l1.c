@@ -246,8 +246,8 @@ static bool round_run(run_state *run, double seconds)
 }
 
 typedef struct round_figures {
-	double ns_per_op[REPEAT_MAX], cpu_ns_per_op[REPEAT_MAX], ops_per_s[REPEAT_MAX], hit_ratio[REPEAT_MAX], p50[REPEAT_MAX], p99[REPEAT_MAX],
-		p999[REPEAT_MAX];
+	double ns_per_op[REPEAT_MAX], cpu_ns_per_op[REPEAT_MAX], ops_per_s[REPEAT_MAX], hit_ratio[REPEAT_MAX];
+	double p50[REPEAT_MAX], p99[REPEAT_MAX], p999[REPEAT_MAX];
 	uint64_t calls, fills, samples, wrong;
 } round_figures;
 
@@ -292,9 +292,11 @@ static void worker_make(run_state *run, worker *w, unsigned index)
 	memset(w->value, 'v', o->value_size);
 	w->buffers = bench_alloc(o->batch, run->value_room);
 	w->lookups = bench_alloc(o->batch, sizeof(near_lookup));
-	for (uint64_t i = 0; i < o->batch; i++)
-		w->lookups[i] = (near_lookup){.key_size = BENCH_KEY_SIZE, .buf = w->buffers + i * run->value_room,
-		                              .buf_size = run->value_room};
+	for (uint64_t i = 0; i < o->batch; i++) {
+		w->lookups[i].key_size = BENCH_KEY_SIZE;
+		w->lookups[i].buf = w->buffers + i * run->value_room;
+		w->lookups[i].buf_size = run->value_room;
+	}
 	for (uint64_t i = 0; i < o->sequence; i++) {
 		step *s = &w->steps[i];
 		s->item = (uint32_t)bench_draw_item(&draw);
