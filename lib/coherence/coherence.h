@@ -14,8 +14,13 @@
  *   fence of a fill    = p0 taken before the read; after publishing the entry: current(p0) says iv <= p0, floor <= p0
  *   hit                = lease held (asked before the entry is loaded) and as-of not below the shard's floor
  *
- * Order for a reader of L2: first p0 = near__coherence_pos, then near__coherence_incarnation, then the GET. The other way
- * round a change of incarnation in between would lend a dead value a new as-of.
+ * Order for a reader of L2: p0 = near__coherence_pos, then near__coherence_incarnation, then the GET; and after the answer
+ * the incarnation once more. Taken before p0 it could lend a dead value a new as-of. Not looked at after the answer, the
+ * value could come from another server (connected to in between, which changes the incarnation first of all) that has lost
+ * the value's invalidation.
+ * Tags of a value from L2 are judged by what this process knows of them: that is complete up to now less one lease only
+ * while the shard's lease is held (asked before the GET). Without it a value with tags needs the token step, which knows.
+ *
  * Before the first greeting: pos 0, incarnation 0, no lease. Whatever was kept as of 0 is below the floor after it.
  *
  * The room owns the greeting (incarnation first, before anything is trusted), the subscription's messages and the timers;
@@ -132,7 +137,7 @@ typedef struct near__token {
 	unsigned char nonce[16];
 } near__token;
 typedef enum near__token_answer { NEAR__TOKEN_VALUE, NEAR__TOKEN_GRANTED, NEAR__TOKEN_WAIT } near__token_answer;
-/* mode 'm' miss: a fresh value of the present incarnation, else the token. 'r' refresh: only a value whose life
+/* mode 'm' miss: a fresh value of the present incarnation (none of its tags invalidated since), else the token. 'r' refresh: only a value whose life
  * ends after `seen` (ms of Redis's clock), else the token. 'x' reject: the caller could not use the envelope whose checksum is `seen`.
  * *value: the raw bytes when VALUE, and also when GRANTED and something stale is there (may be NULL); the caller's to free.
  * *wait_ms: how long the present token lives, when WAIT. */
@@ -150,7 +155,8 @@ near_status near__coherence_touch(near__coherence *c, const near__step *step, ui
                                   size_t envelope_size, uint64_t life_ms);
 /* Logged in all shards, one pipeline. */
 near_status near__coherence_invalidate_tag(near__coherence *c, uint64_t tag, int64_t deadline_ns);
-/* Journal overflow, or any doubt: everything of the shard is void: a new incarnation, which every process notices. */
+/* Journal overflow, or any doubt: everything of the shard is void: a new incarnation, which every process notices;
+ * this one has when the call returns, deadline permitting. */
 near_status near__coherence_void_shard(near__coherence *c, unsigned shard, int64_t deadline_ns);
 
 size_t near__coherence_lease_json(near__coherence *c, char *buf, size_t buf_size);

@@ -355,11 +355,17 @@ near_status near__coherence_void_shard(near__coherence *c, unsigned shard, int64
 	near__reply *reply = NULL;
 	near__pos pos;
 	const near__shard *s = shard_of(c, shard);
+	uint64_t old = near__coherence_incarnation(c, shard);
 	near__args_begin(&a, c, NEAR__F_VOID);
 	near__args_text(&a, "2");
 	near__args_text(&a, s->meta);
 	near__args_text(&a, s->log);
 	near__args_enter(&a, c);
 	near_status status = near__step_call(c, &a, deadline_ns, &reply);
-	return status == NEAR_OK ? take_position(c, shard, reply, &pos) : status;
+	if (status == NEAR_OK)
+		status = take_position(c, shard, reply, &pos);
+	/* Done for the others; where the wait ends without it, this process flushes a moment later. */
+	if (status == NEAR_OK)
+		(void)wait_for_incarnation(c, shard, old, deadline_ns);
+	return status;
 }

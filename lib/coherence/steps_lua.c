@@ -48,7 +48,8 @@ static const char enter[] =
 	"end\n";
 
 /* The next sequence: log, hash, message. A log that refuses the id is newer than the hash, or no log at all: then the
- * hash has been lost or set back, and a new incarnation starts with this change as its first.
+ * hash has been lost or set back, and a new incarnation starts with this change as its first. Any other refusal (a user
+ * who may not) is the caller's, and nothing is logged.
  * A: 4 channel, 5 entries to keep, 6 writer, 7 kind, 8 key. */
 static const char commit[] =
 	"local function commit(K, A, inc, seq)\n"
@@ -56,6 +57,7 @@ static const char commit[] =
 	"	local id = string.format('%.0f', seq)\n"
 	"	local r = redis.pcall('XADD', K[2], 'MAXLEN', '~', A[5], id .. '-1', 'k', A[7] .. A[8])\n"
 	"	if type(r) == 'table' and r.err then\n"
+	"		if not string.find(r.err, 'XADD', 1, true) and string.sub(r.err, 1, 9) ~= 'WRONGTYPE' then error(r) end\n"
 	"		inc = renew(K[1], K[2], A)\n"
 	"		seq, id = 1, '1'\n"
 	"		redis.call('XADD', K[2], '1-1', 'k', A[7] .. A[8])\n"
@@ -83,7 +85,7 @@ static const char numbers[] =
 	"end\n";
 
 /* The head of what lies at a data key, '' for nothing and for what is no string at all. `ours`: an envelope of this
- * layout and of the present incarnation. `fresh`: and neither marked stale nor past its time. */
+ * layout and of the present incarnation. */
 static const char heads[] =
 	"local function head_of(data)\n"
 	"	local head = redis.pcall('GETRANGE', data, 0, 63)\n"
@@ -97,27 +99,32 @@ static const char heads[] =
 	"local function now_ms()\n"
 	"	local t = redis.call('TIME')\n"
 	"	return t[1] * 1000 + math.floor(t[2] / 1000)\n"
-	"end\n"
-	"local function fresh(head, inc)\n"
-	"	return ours(head, inc) and string.byte(head, 7) == 0 and number(head, 25) > now_ms()\n"
 	"end\n";
 
-/* Has a tag of this envelope been invalidated since its as-of? The stripe of a tag is its hash modulo 16384. */
+/* Has a tag of this envelope been invalidated since its as-of? `tags`: what follows the head, or more. The stripe of a tag
+ * is its hash modulo 16384. */
 static const char tagged[] =
-	"local function overtaken(meta, envelope)\n"
-	"	local n = string.byte(envelope, 8)\n"
-	"	if n == 0 then return false end\n"
-	"	local fields = {}\n"
+	"local function overtaken(meta, head, tags)\n"
+	"	local n, fields = string.byte(head, 8), {}\n"
+	"	if #tags < 8 * n then return true end\n"
 	"	for i = 1, n do\n"
-	"		local a, b = string.byte(envelope, 57 + 8 * i, 58 + 8 * i)\n"
+	"		local a, b = string.byte(tags, 8 * i - 7, 8 * i - 6)\n"
 	"		fields[i] = 't' .. (a + b * 256) % 16384\n"
 	"	end\n"
-	"	local asof = number(envelope, 33)\n"
+	"	local asof = number(head, 33)\n"
 	"	local seqs = redis.call('HMGET', meta, unpack(fields))\n"
 	"	for i = 1, n do\n"
 	"		if seqs[i] and tonumber(seqs[i]) > asof then return true end\n"
 	"	end\n"
 	"	return false\n"
+	"end\n";
+
+/* A value that may be given out: ours, neither marked stale nor past its time, and no tag of it invalidated since. */
+static const char fresh[] =
+	"local function fresh(meta, data, head, inc)\n"
+	"	if not ours(head, inc) or string.byte(head, 7) ~= 0 or number(head, 25) <= now_ms() then return false end\n"
+	"	local n = string.byte(head, 8)\n"
+	"	return n == 0 or not overtaken(meta, head, redis.call('GETRANGE', data, 64, 63 + 8 * n))\n"
 	"end\n";
 
 /* ------------------------------------------------------------------------ steps */
@@ -148,7 +155,7 @@ static const char put[] =
 	"	local mode = A[11]\n"
 	"	if mode ~= 's' or A[12] ~= '\\0\\0\\0\\0\\0\\0\\0\\0' then\n"
 	"		local head = head_of(K[4])\n"
-	"		local there = fresh(head, inc) and string.byte(head, 6) % 2 == 0\n"
+	"		local there = fresh(K[1], K[4], head, inc) and string.byte(head, 6) % 2 == 0\n"
 	"		if mode == 's' then\n"
 	"			if there and at_least(head, 41, A[12], 1) then return {4, inc, 0} end\n"
 	"		elseif mode == 'a' then\n"
@@ -176,7 +183,7 @@ static const char token[] =
 	"local function token(K, A)\n"
 	"	local inc = enter(K[1], K[2], A)\n"
 	"	local head, mode = head_of(K[4]), A[4]\n"
-	"	if fresh(head, inc) and (mode == 'm'\n"
+	"	if fresh(K[1], K[4], head, inc) and (mode == 'm'\n"
 	"		or mode == 'r' and number(head, 25) > tonumber(A[5])\n"
 	"		or mode == 'x' and string.sub(head, 57, 64) ~= A[5]) then\n"
 	"		return {1, inc, redis.call('GET', K[4])}\n"
@@ -200,7 +207,8 @@ static const char fill[] =
 	"	local inc = enter(K[1], K[2], A)\n"
 	"	if redis.pcall('GET', K[3]) ~= A[7] then return 0 end\n"
 	"	local stored = 0\n"
-	"	if string.sub(A[7], 1, 16) == inc and not overtaken(K[1], A[8]) then\n"
+	"	local free = string.byte(A[8], 8) == 0 or not overtaken(K[1], A[8], string.sub(A[8], 65, 192))\n"
+	"	if string.sub(A[7], 1, 16) == inc and free then\n"
 	"		redis.call('SET', K[4], A[8], 'PX', A[9])\n"
 	"		stored = 1\n"
 	"	end\n"
@@ -223,7 +231,7 @@ static const char touch[] =
 	"local function touch(K, A)\n"
 	"	local inc = enter(K[1], K[2], A)\n"
 	"	local head = head_of(K[3])\n"
-	"	if not fresh(head, inc) or string.sub(head, 57, 64) ~= A[4]\n"
+	"	if not fresh(K[1], K[3], head, inc) or string.sub(head, 57, 64) ~= A[4]\n"
 	"		or string.sub(head, 9, 16) ~= string.sub(A[5], 9, 16) then\n"
 	"		return 0\n"
 	"	end\n"
@@ -292,5 +300,6 @@ static const char registration[] =
 	"register('replay', replay, {'allow-oom'})\n"
 	"register('void', void, {'allow-oom'})\n";
 
-const char *const near__steps_lua[] = { renew,   enter, commit, numbers, heads,    tagged, invalidate, put,          token,
-	                                fill,    release, touch, tag,  position, replay, void_shard, registration, NULL };
+const char *const near__steps_lua[] = { renew, enter, commit,  numbers, heads, tagged,   fresh,  invalidate, put,
+	                                token, fill,  release, touch,   tag,   position, replay, void_shard, registration,
+	                                NULL };
