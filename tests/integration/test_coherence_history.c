@@ -146,7 +146,7 @@ static bool from_redis(int k, const char *key, unsigned shard, near__pos p0)
 		return false;
 	const char *bytes = near__reply_bytes(reply, &size);
 	bool there = near__envelope_read(bytes, size, key, strlen(key), &e) && e.incarnation == inc && inc != 0 &&
-	             !e.marked_stale;
+	             !e.marked_stale && near__coherence_incarnation(self.p->c, shard) == inc;
 	if (there) {
 		(void)snprintf(text, sizeof(text), "%.*s", (int)e.payload_size, (const char *)e.payload);
 		atomic_fetch_add(&h->l2_reads, 1);

@@ -362,7 +362,7 @@ static void void_shard__by_one__is_flushed_by_all_at_once(void **state)
 	unsigned shard = peer_shard(a, "k");
 	uint64_t inc = incarnation_of(b, "k");
 	assert_int_equal(near__coherence_void_shard(a->c, shard, peer_deadline()), NEAR_OK);
-	PEER_UNTIL(incarnation_of(b, "k") != inc && incarnation_of(b, "k") != 0);
+	assert_true(incarnation_of(a, "k") != inc && incarnation_of(a, "k") != 0);
 	PEER_UNTIL(incarnation_of(a, "k") == incarnation_of(b, "k"));
 	assert_int_equal(peer_get(b, &b->flushed), 1);
 	assert_int_equal(peer_get(a, &a->flushed), 1);
@@ -592,6 +592,48 @@ static void fill__of_a_value_older_than_its_tag__is_refused(void **state)
 	peer_close(a);
 }
 
+static void token__for_a_value_older_than_its_tag__is_granted(void **state)
+{
+	(void)state;
+	peer *a = peer_open(server);
+	const uint64_t tags[2] = { 1234567, 77 };
+	near__pos pos;
+	bool retry;
+	peer_token t;
+	peer_value v = { .text = "v", .tags = tags, .tag_count = 2 };
+	assert_int_equal(peer_put_with(a, "k", &v, 's', 0, &pos, &retry), NEAR_OK);
+	assert_int_equal(peer_ask(a, "k", 'm', 0, 60000, &t), NEAR_OK);
+	assert_int_equal(t.answer, NEAR__TOKEN_VALUE);
+	assert_int_equal(peer_put_with(a, "k", &v, 'a', 0, &pos, &retry), NEAR_EXISTS);
+	assert_int_equal(near__coherence_invalidate_tag(a->c, 77, peer_deadline()), NEAR_OK);
+	assert_int_equal(peer_ask(a, "k", 'm', 0, 60000, &t), NEAR_OK);
+	assert_int_equal(t.answer, NEAR__TOKEN_GRANTED);
+	assert_int_equal(peer_put_with(a, "k", &v, 'r', 0, &pos, &retry), NEAR_MISS);
+	assert_int_equal(peer_put_with(a, "k", &v, 'a', 0, &pos, &retry), NEAR_OK);
+	peer_close(a);
+}
+
+static void tags__of_every_stripe__reach_a_late_comer(void **state)
+{
+	(void)state;
+	peer *a = peer_open_with(server, &(peer_options){ .shards = 1 });
+	peer_ready(a);
+	for (unsigned i = 0; i < NEAR__TAG_STRIPES; i += 64) {
+		char command[4096];
+		int n = snprintf(command, sizeof(command), "HSET test:v1~m:0");
+		for (unsigned j = i; j < i + 64; j++)
+			n += snprintf(command + n, sizeof(command) - (size_t)n, " t%u %u", j, j + 1);
+		server_run(command, "");
+	}
+	server_run("HSET test:v1~m:0 seq %s", "20000");
+	peer *late = peer_open_with(server, &(peer_options){ .shards = 1 });
+	peer_ready(late);
+	for (unsigned i = 0; i < NEAR__TAG_STRIPES; i++)
+		assert_int_equal(near__coherence_tag_pos(late->c, 0, i + 5 * NEAR__TAG_STRIPES) & NEAR__SEQ_MASK, i + 1);
+	peer_close(a);
+	peer_close(late);
+}
+
 /* ------------------------------------------------------------------------- lease */
 
 static void redis_paused__lease_runs_to_its_end_and_comes_back(void **state)
@@ -640,6 +682,76 @@ static void clock_of_redis__as_estimated__is_near(void **state)
 	long long ours_ms = (long long)near__coherence_redis_ms(a->c);
 	free(text);
 	assert_in_range(ours_ms - redis_ms + 1000, 0, 2000);
+	peer_close(a);
+}
+
+/* ------------------------------------------------------------------------- bounds */
+
+static void shards__as_many_as_there_may_be__work(void **state)
+{
+	(void)state;
+	peer *a = peer_open_with(server, &(peer_options){ .shards = 256 });
+	peer *b = peer_open_with(server, &(peer_options){ .shards = 256 });
+	peer_ready(a);
+	peer_ready(b);
+	assert_int_equal(near__coherence_invalidate_tag(a->c, 7, peer_deadline()), NEAR_OK);
+	for (unsigned s = 0; s < 256; s++)
+		PEER_UNTIL((near__coherence_tag_pos(b->c, s, 7) & NEAR__SEQ_MASK) == 1);
+	(void)peer_invalidate(a, "k");
+	PEER_UNTIL(peer_drops_of(b, "k") == 1);
+	kill_subscribers();
+	(void)peer_invalidate(a, "k");
+	PEER_UNTIL(peer_drops_of(b, "k") == 2);
+	assert_int_equal(peer_get(b, &b->flushed), 0);
+	peer_close(a);
+	peer_close(b);
+}
+
+static _Atomic(size_t) long_heard;
+static char long_key[NEAR_KEY_MAX];
+static void hear_long(void *ctx, unsigned shard, near__change change, const void *key, size_t key_size, near__pos pos)
+{
+	(void)ctx;
+	(void)shard;
+	(void)change;
+	(void)pos;
+	if (key_size == NEAR_KEY_MAX && memcmp(key, long_key, key_size) == 0)
+		atomic_fetch_add(&long_heard, 1);
+}
+
+static void key__of_any_bytes_and_the_greatest_length__is_heard_whole(void **state)
+{
+	(void)state;
+	char data[NEAR__NAME_MAX], token[NEAR__NAME_MAX];
+	for (size_t i = 0; i < sizeof(long_key); i++)
+		long_key[i] = (char)(i * 7);
+	peer *a = peer_open_with(server, &(peer_options){ .drop = hear_long });
+	peer_ready(a);
+	near__step step = {
+		.shard = near__coherence_shard(a->c, near__hash_shared(long_key, sizeof(long_key))),
+		.key = long_key,
+		.key_size = sizeof(long_key),
+		.data_name = data,
+		.token_name = token,
+		.data_name_size = near__l2_data_name(a->prefix, long_key, sizeof(long_key), data),
+		.token_name_size = near__l2_token_name(a->prefix, long_key, sizeof(long_key), token),
+		.deadline_ns = peer_deadline(),
+	};
+	near__pos pos;
+	near__token_answer answer;
+	near__token t;
+	near__reply *value;
+	uint64_t wait_ms;
+	assert_int_equal(near__coherence_invalidate(a->c, &step, NEAR__CHANGE_REMOVE, false, &pos), NEAR_OK);
+	PEER_UNTIL(atomic_load(&long_heard) == 1);
+	/* By way of the log as well. */
+	lose_messages(a, 1);
+	assert_int_equal(near__coherence_invalidate(a->c, &step, NEAR__CHANGE_REMOVE, false, &pos), NEAR_OK);
+	PEER_UNTIL(atomic_load(&long_heard) == 2);
+	near__coherence_message_hook = NULL;
+	assert_int_equal(near__coherence_token(a->c, &step, 'm', 0, 1000, &answer, &t, &value, &wait_ms), NEAR_OK);
+	near__coherence_token_release(a->c, &step, &t);
+	assert_int_equal(peer_stat(a, NEAR__STAT_messages_malformed), 0);
 	peer_close(a);
 }
 
@@ -693,6 +805,10 @@ int main(void)
 		SERVER_TEST(tag__invalidated__is_known_to_all_in_all_shards),
 		SERVER_TEST(tag__invalidated_before_a_process_came__is_known_to_it),
 		SERVER_TEST(fill__of_a_value_older_than_its_tag__is_refused),
+		SERVER_TEST(token__for_a_value_older_than_its_tag__is_granted),
+		SERVER_TEST(tags__of_every_stripe__reach_a_late_comer),
+		SERVER_TEST(shards__as_many_as_there_may_be__work),
+		SERVER_TEST(key__of_any_bytes_and_the_greatest_length__is_heard_whole),
 		SERVER_TEST(redis_paused__lease_runs_to_its_end_and_comes_back),
 		SERVER_TEST(lease__is_renewed_while_all_is_well_and_never_lapses),
 		SERVER_TEST(clock_of_redis__as_estimated__is_near),
