@@ -46,8 +46,10 @@ bool near__refresh_due(int64_t now_ns, int64_t fresh_until_ns, uint32_t delta_us
 		return false;
 	double reach_ns = (double)delta_us * 1000.0 * beta;
 	double left_ns = (double)(fresh_until_ns - now_ns);
-	if (left_ns > reach_ns * 37.0) /* -ln(2^-53) < 37: cannot be due, and ln is not for every hit */
-		return false;
+	double least_ns = reach_ns + NEAR__REFRESH_LEAST_MS * (double)NEAR__MS_NS;
+	double most_ns = reach_ns * NEAR__REFRESH_REACH;
+	if (left_ns > (most_ns > least_ns ? most_ns : least_ns))
+		return false; /* nor is ln for every hit */
 	double uniform = ((double)(near__random_next(random) >> 11) + 1.0) * 0x1p-53; /* (0, 1] */
 	return -reach_ns * log(uniform) >= left_ns;
 }

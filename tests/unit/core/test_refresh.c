@@ -23,7 +23,7 @@ static void due__over_many_draws__follows_the_closed_form(void **state)
 {
 	(void)state;
 	static const struct { double left_per_delta, beta; } cases[] = {
-		{ 0.01, 1 }, { 0.1, 1 }, { 0.5, 1 }, { 1, 1 }, { 2, 1 }, { 4, 1 }, { 8, 1 }, { 1, 0.5 }, { 1, 2 }, { 6, 3 },
+		{ 0.01, 1 }, { 0.1, 1 }, { 0.5, 1 }, { 1, 1 }, { 1.9, 1 }, { 2, 1 }, { 1, 0.5 }, { 1, 2 }, { 4, 2 }, { 6, 3 },
 	};
 	uint64_t random = 20150801;
 	print_message("seed %llu\n", (unsigned long long)random);
@@ -53,12 +53,20 @@ static void due__beta_zero_or_no_cost__never(void **state)
 	assert_true(share_due(1, 0, 1, &random) == 0.0);
 }
 
-static void due__far_from_expiry__never_and_without_a_draw(void **state)
+static void due__further_off_than_its_reach__never_and_without_a_draw(void **state)
 {
 	(void)state;
 	uint64_t random = 7;
-	assert_true(share_due(INT64_C(50000000) * 40, 50000, 1, &random) == 0.0);
+	assert_true(share_due(INT64_C(50000000) * NEAR__REFRESH_REACH + 1, 50000, 1, &random) == 0.0);
 	assert_int_equal(random, 7);
+}
+
+static void due__short_loads__follow_the_closed_form_beyond_two_loads(void **state)
+{
+	(void)state;
+	uint64_t random = 8;
+	double expected = exp(-4), got = share_due(4000000, 1000, 1, &random);
+	assert_true(fabs(got - expected) < 5 * sqrt(expected * (1 - expected) / DRAWS));
 }
 
 int main(void)
@@ -67,7 +75,8 @@ int main(void)
 		cmocka_unit_test(due__over_many_draws__follows_the_closed_form),
 		cmocka_unit_test(due__past_expiry__always),
 		cmocka_unit_test(due__beta_zero_or_no_cost__never),
-		cmocka_unit_test(due__far_from_expiry__never_and_without_a_draw),
+		cmocka_unit_test(due__further_off_than_its_reach__never_and_without_a_draw),
+		cmocka_unit_test(due__short_loads__follow_the_closed_form_beyond_two_loads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
