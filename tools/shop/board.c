@@ -107,14 +107,37 @@ void board_front_wait(struct board *board, uint64_t begin, uint64_t duration)
 		;
 }
 
-void board_front_loaded(struct board *board, uint64_t serial, unsigned worker, bool background, uint64_t begin,
-                        uint64_t end)
+#define KNOWN_AFTER_NS (5 * SHOP_MS) /* a value that was loaded is in Redis by then, or its token still is */
+#define LOOK_BACK 64
+
+/* Was load `other` a reason not to begin another one now, for a worker that has served `served`? */
+static bool suffices(struct front_load *other, uint64_t serial, uint64_t served, uint64_t now)
+{
+	uint64_t end = other->end;
+
+	return end == 0 || (serial > served && end + KNOWN_AFTER_NS < now);
+}
+
+uint64_t board_front_begin(struct board *board, unsigned worker, bool background, uint64_t served)
+{
+	uint64_t serial = atomic_fetch_add(&board->front.serial, 1) + 1, now = now_ns();
+	struct front_load *load = &board->front.load[serial % FRONT_LOADS_MAX];
+
+	load->end = 0;
+	load->worker = worker;
+	load->background = background;
+	load->superfluous = 0;
+	load->begin = now;
+	for (uint64_t i = serial > LOOK_BACK ? serial - LOOK_BACK : 1; i < serial; i++)
+		if (suffices(&board->front.load[i % FRONT_LOADS_MAX], i, served, now))
+			load->superfluous = 1;
+	return serial;
+}
+
+void board_front_end(struct board *board, uint64_t serial)
 {
 	struct front_load *load = &board->front.load[serial % FRONT_LOADS_MAX];
 
-	load->begin = begin;
-	load->worker = worker;
-	load->background = background;
-	load->end = end; /* sequentially consistent: read by the orchestrator once the load is over */
-	atomic_store_explicit(&board->front.typical, end - begin, memory_order_relaxed);
+	load->end = now_ns();
+	atomic_store_explicit(&board->front.typical, load->end - load->begin, memory_order_relaxed);
 }

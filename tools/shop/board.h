@@ -90,8 +90,9 @@ struct front_board {
 	_Atomic uint64_t typical;             /* the latest load's duration */
 	_Atomic uint32_t worst_us[FRONT_BINS]; /* longest read begun in this bin, from the board's beginning on */
 	struct front_load {
-		_Atomic uint64_t begin, end;
+		_Atomic uint64_t begin, end; /* 0: not yet */
 		_Atomic uint32_t worker, background;
+		_Atomic uint32_t superfluous; /* another one ran, or had brought a newer value than the worker had */
 	} load[FRONT_LOADS_MAX];
 };
 
@@ -115,8 +116,9 @@ void board_stats_publish(struct worker_board *worker, near_cache *cache);
 /* False: it was being written at each of a few attempts. */
 bool board_stats_read(struct worker_board *worker, near_stats *stats);
 void board_front_wait(struct board *board, uint64_t begin, uint64_t duration);
-void board_front_loaded(struct board *board, uint64_t serial, unsigned worker, bool background, uint64_t begin,
-                        uint64_t end);
+/* A load of the front page begins, in a worker that has served `served` so far; its serial. And ends. */
+uint64_t board_front_begin(struct board *board, unsigned worker, bool background, uint64_t served);
+void board_front_end(struct board *board, uint64_t serial);
 
 void sum_add(struct sum *to, const struct sum *from);
 void sum_between(struct sum *out, const struct sum *later, const struct sum *earlier);

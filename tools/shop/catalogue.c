@@ -191,7 +191,7 @@ struct catalogue *catalogue_open(const char *path, uint64_t seed, uint32_t artic
 	catalogue->random.state = now_ns() ^ (uint64_t)(uintptr_t)catalogue;
 	if (sqlite3_open_v2(path, &catalogue->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK) {
 		sqlite3_busy_handler(catalogue->db, lock_wait, catalogue);
-		if (sqlite3_exec(catalogue->db, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000;"
+		if (sqlite3_exec(catalogue->db, "PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
 		                 "PRAGMA mmap_size = 1073741824;", NULL, NULL, NULL) == SQLITE_OK && prepare(catalogue))
 			return catalogue;
 	}

@@ -73,6 +73,26 @@ static void expiry_put(FILE *out, const char *name, const struct expiry *expiry)
 	        expiry->lives, expiry->loads, expiry->loads_per_life, expiry->background, expiry->load_ms);
 }
 
+static void front_loads_put(const struct run *run, FILE *out)
+{
+	uint64_t loads = atomic_load(&run->board->front.serial);
+	const char *comma = "";
+
+	fprintf(out, ",\n \"hot_key_loads\": [");
+	for (uint64_t i = 1; i <= loads && i < FRONT_LOADS_MAX; i++) {
+		struct front_load *load = &run->board->front.load[i];
+
+		if (load->end == 0)
+			continue;
+		fprintf(out, "%s\n  {\"begin_s\": %.4f, \"end_s\": %.4f, \"worker\": %u, \"background\": %s, \"superfluous\": %s}",
+		        comma,
+		        run_seconds(run, load->begin), run_seconds(run, load->end), load->worker, load->background ? "true" : "false",
+		        load->superfluous ? "true" : "false");
+		comma = ",";
+	}
+	fprintf(out, "]");
+}
+
 static void redis_put(const struct run *run, FILE *out)
 {
 	fprintf(out, ",\n \"redis\": {\"killed_s\": %.3f, \"started_s\": %.3f, \"answered_s\": %.3f, \"works_s\": %.3f, "
@@ -133,6 +153,7 @@ bool run_document(const struct run *run, const char *path)
 	stages_put(run, out);
 	expiry_put(out, "hot_key_early", &run->early);
 	expiry_put(out, "hot_key_late", &run->late);
+	front_loads_put(run, out);
 	redis_put(run, out);
 	promises_put(run, out);
 	series_put(run, out);

@@ -33,7 +33,7 @@ static const char help[] =
 	"  --lease MS        freshness lease: the bound that reads are checked against   default 1000\n"
 	"  --life MS         life of the hottest key while its expiry is shown           default 1000\n"
 	"  --seed N          of the goods and of the load                   default 1\n"
-	"  --out DIR         where database, report.html and report.json go default build/demo\n"
+	"  --out DIR         where database, page, figures and log go        default build/demo\n"
 	"  --json FILE       the figures as JSON here\n"
 	"  --plain           lines instead of a picture, also on a terminal\n"
 	"  --forget          breaks coherence on purpose: every 50th invalidation is left out and yet taken as acknowledged.\n"
@@ -135,6 +135,7 @@ static void paths(struct shop_config *config)
 	if (temporary == NULL || strlen(temporary) > 60) /* a unix socket's path is short */
 		temporary = "/tmp";
 	snprintf(config->database, sizeof(config->database), "%.480s/catalogue.db", config->out_dir);
+	snprintf(config->log, sizeof(config->log), "%.480s/workers.log", config->out_dir);
 	snprintf(config->run_dir, sizeof(config->run_dir), "%s/nearcache-demo-XXXXXX", temporary);
 	if (strlen(config->out_dir) > 480 || !folder_make(config->out_dir))
 		wrong("out", config->out_dir, strerror(errno));

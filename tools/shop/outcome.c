@@ -33,38 +33,24 @@ static void promise(struct run *run, bool kept, const char *text, const char *fo
 
 /* ------------------------------------------------------------------ the hot key */
 
-static int earlier(const void *a, const void *b)
-{
-	uint64_t x = ((const struct front_load *)a)->begin, y = ((const struct front_load *)b)->begin;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Loads of the front page that began in the stage's measured part. One that begins less than half a life after the load
- * that began the present life is a second load for the same life. */
+/* Loads of the front page that began in the stage's measured part. A superfluous one begins no new life. */
 static void expiry_figures(struct run *run, const struct stage_figures *figures, struct expiry *expiry)
 {
-	static struct front_load load[FRONT_LOADS_MAX];
-	uint64_t serials = atomic_load(&run->board->front.serial), life_begin = 0, sum = 0;
-	size_t count = 0;
+	uint64_t serials = atomic_load(&run->board->front.serial), sum = 0;
 
 	memset(expiry, 0, sizeof(*expiry));
-	for (uint64_t i = 0; i < serials && i < FRONT_LOADS_MAX; i++)
-		if (run->board->front.load[i].begin >= figures->begin && run->board->front.load[i].begin < figures->end &&
-		    run->board->front.load[i].end != 0)
-			load[count++] = run->board->front.load[i];
-	qsort(load, count, sizeof(load[0]), earlier);
-	for (size_t i = 0; i < count; i++) {
+	for (uint64_t i = 1; i <= serials && i < FRONT_LOADS_MAX; i++) {
+		struct front_load *load = &run->board->front.load[i];
+
+		if (load->begin < figures->begin || load->begin >= figures->end || load->end == 0)
+			continue;
 		expiry->loads++;
-		expiry->background += load[i].background != 0;
-		sum += load[i].end - load[i].begin;
-		if (life_begin == 0 || load[i].begin - life_begin > run->config.home_ttl_ms * SHOP_MS / 2) {
-			expiry->lives++;
-			life_begin = load[i].begin;
-		}
+		expiry->background += load->background != 0;
+		expiry->lives += load->superfluous == 0;
+		sum += load->end - load->begin;
 	}
 	expiry->loads_per_life = expiry->lives > 0 ? (double)expiry->loads / expiry->lives : 0;
-	expiry->load_ms = count > 0 ? (double)sum / (double)count / (double)SHOP_MS : 0;
+	expiry->load_ms = expiry->loads > 0 ? (double)sum / expiry->loads / (double)SHOP_MS : 0;
 }
 
 static void expiry_promises(struct run *run)

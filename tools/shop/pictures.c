@@ -215,7 +215,7 @@ static void expiry_loads(const struct run *run, const struct chart *chart, const
 {
 	uint64_t loads = atomic_load(&run->board->front.serial);
 
-	for (uint64_t i = 0; i < loads && i < FRONT_LOADS_MAX; i++) {
+	for (uint64_t i = 1; i <= loads && i < FRONT_LOADS_MAX; i++) {
 		struct front_load *load = &run->board->front.load[i];
 
 		if (load->begin >= figures->begin && load->begin < figures->end && load->end != 0)

@@ -274,7 +274,7 @@ static void notes(const struct run *run, FILE *out)
 	        "version; %s of them in this run. An invalidation answered NEAR_QUEUED is repeated by its writer until NEAR_OK, and "
 	        "counts as acknowledged only then.</p>\n",
 	        text_count((double)(run->total.reads + run->total.bare_reads)));
-	fprintf(out, "<p>The database is filled in one transaction (%.1f s) and runs in WAL mode; its file fits into the page cache, so "
+	fprintf(out, "<p>The database is filled in one transaction (%.1f s) and runs in WAL mode, without waiting for the disk; its file fits into the page cache, so "
 	        "\"without the cache\" means a database that answers from memory in the same machine, without a network. Redis is a "
 	        "private redis-server on a unix socket, without persistence. Workers, Redis and the database share %ld processors.</p>\n",
 	        run->database_seconds, sysconf(_SC_NPROCESSORS_ONLN));

@@ -7,8 +7,20 @@
  * One read in eight allows stale values (a list of many articles would, an order would not). */
 #include "worker.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define TICK_NS SHOP_MS
 #define BACKLOG_NS (100 * SHOP_MS)
+
+static void front_serve(struct worker *worker, uint64_t serial)
+{
+	uint64_t served = atomic_load_explicit(&worker->front_served, memory_order_relaxed);
+
+	while (serial > served && !atomic_compare_exchange_weak_explicit(&worker->front_served, &served, serial,
+	                                                                 memory_order_relaxed, memory_order_relaxed))
+		; /* ends: who fails meets a higher one */
+}
 
 static void front_read(struct server *server)
 {
@@ -31,6 +43,7 @@ static void front_read(struct server *server)
 		board_trouble(worker->mine, "the front page: %s", near_status_name(status));
 		return;
 	}
+	front_serve(worker, strtoull(server->page + strlen(PAGE_HEAD "\"serial\":"), NULL, 10));
 	typical = atomic_load_explicit(&worker->board->front.typical, memory_order_relaxed);
 	if (item.source == NEAR_FROM_LOADER || (item.source == NEAR_FROM_L2 && duration > typical / 4))
 		COUNT_UP(tally, front_waited);

@@ -36,7 +36,7 @@ struct shop_config {
 	bool plain;      /* lines even on a terminal */
 	bool forget;     /* the deliberate fault: every 50th invalidation is left out and yet taken as acknowledged */
 	const char *out_dir, *json_path;
-	char database[SHOP_PATH_MAX];
+	char database[SHOP_PATH_MAX], log[SHOP_PATH_MAX];
 	char run_dir[SHOP_PATH_MAX]; /* private and temporary: Redis lives there */
 	char redis_url[SHOP_PATH_MAX];
 };

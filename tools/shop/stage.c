@@ -309,6 +309,7 @@ static bool prepare(struct run *run, char *why, size_t why_size)
 	signal(SIGPIPE, SIG_IGN);
 	if (mkdtemp(run->config.run_dir) == NULL)
 		return say(why, why_size, run->config.run_dir, strerror(errno));
+	unlink(run->config.log);
 	if (!database_fill(run, why, why_size))
 		return false;
 	run->board = board_create(run->config.workers, run->config.threads, articles);

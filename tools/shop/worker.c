@@ -3,6 +3,7 @@
  * It dies with the orchestrator (PR_SET_PDEATHSIG), and whatever it cannot do it writes on the board as a sentence. */
 #include "worker.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,13 +49,13 @@ void worker_tally_set(struct tally *tally)
 
 static near_status front_load(struct worker *worker, struct catalogue *catalogue, near_loaded *loaded)
 {
-	uint64_t serial = atomic_fetch_add(&worker->board->front.serial, 1), begin = now_ns();
+	uint64_t serial = board_front_begin(worker->board, worker->index, thread_tally == NULL, worker->front_served);
 	char page[GOODS_PAGE_MAX];
 	int size = catalogue_front(catalogue, serial, page);
 
+	board_front_end(worker->board, serial);
 	if (size <= 0)
 		return NEAR_E_LOADER;
-	board_front_loaded(worker->board, serial, worker->index, thread_tally == NULL, begin, now_ns());
 	return near_loaded_set(loaded, page, (size_t)size);
 }
 
@@ -261,6 +262,18 @@ static bool prepare(struct worker *worker)
 	       pthread_key_create(&catalogue_key, catalogue_destroy) == 0;
 }
 
+/* What the library has to say goes to a file: the screen is the orchestrator's. Lines of several processes do not mix,
+ * as each is one write to a file opened for appending. */
+static void log_write(void *ctx, near_log_level level, const char *text)
+{
+	static const char *const name[] = { "error", "warning", "info", "debug" };
+	struct worker *worker = ctx;
+
+	if (level <= NEAR_LOG_INFO && worker->log >= 0)
+		dprintf(worker->log, "%.3f s  worker %u  %s: %s\n", (double)(now_ns() - worker->board->begin) / (double)SHOP_SECOND,
+		        worker->index, name[level], text);
+}
+
 static near_status cache_open(struct worker *worker, near_error *error)
 {
 	const struct shop_config *config = worker->config;
@@ -268,6 +281,8 @@ static near_status cache_open(struct worker *worker, near_error *error)
 
 	near_options_init(&options);
 	options.ignore_environment = 1; /* the figures are of what the page says, whatever the shell has set */
+	options.on_log = log_write;
+	options.hook_ctx = worker;
 	options.redis_url = config->redis_url;
 	options.name_space = "shop";
 	options.memory_bytes = config->memory_bytes;
@@ -320,6 +335,7 @@ int worker_run(const struct shop_config *config, struct board *board, struct his
 	worker.history = history;
 	worker.index = index;
 	worker.articles = config->rows + config->workers;
+	worker.log = open(config->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (!prepare(&worker))
 		return fail(&worker, "worker", "no memory");
 	if (worker_catalogue(&worker) == NULL)

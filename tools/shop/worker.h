@@ -24,10 +24,12 @@ struct worker {
 	struct history *history;
 	near_cache *cache;
 	unsigned index;
+	int log;           /* a file; below 0: none */
 	uint32_t articles; /* rows and the probes' articles behind them */
 	struct zipf zipf;
 	_Atomic uint64_t *known; /* by article: newest version read fresh (low half), newest written here (high half) */
 	struct pending pending;
+	_Atomic uint64_t front_served; /* newest serial of the front page that was read here */
 };
 
 /* The life of a worker process; returns its exit status. */
