@@ -15,7 +15,7 @@
 #define FRONT_ARTICLES 30000
 #define LOCK_WAIT_MAX (5 * SHOP_SECOND)
 
-enum { PAGE, REVIEWS, RELATED, FRONT, VERSION, WRITE, BEGIN, COMMIT, ROLLBACK, STATEMENTS };
+enum { PAGE, REVIEWS, RELATED, RANK, FRONT, VERSION, WRITE, BEGIN, COMMIT, ROLLBACK, STATEMENTS };
 
 struct catalogue {
 	sqlite3 *db;
@@ -28,12 +28,13 @@ struct catalogue {
 };
 
 static const char *const text_of[STATEMENTS] = {
-	[PAGE] = "SELECT a.version, a.price_cents, a.stock, a.name, c.name, a.brand, a.description,"
+	[PAGE] = "SELECT a.version, a.price_cents, a.stock, a.name, c.name, a.brand, a.description, a.category_id, a.sold,"
 	         " (SELECT count(*) FROM review WHERE article_id = a.id),"
 	         " (SELECT avg(rating) FROM review WHERE article_id = a.id)"
 	         " FROM article a JOIN category c ON c.id = a.category_id WHERE a.id = ?1",
 	[REVIEWS] = "SELECT title, rating FROM review WHERE article_id = ?1 ORDER BY n DESC LIMIT 3",
 	[RELATED] = "SELECT a.name FROM related r JOIN article a ON a.id = r.other_id WHERE r.article_id = ?1 ORDER BY r.n",
+	[RANK] = "SELECT count(*) + 1 FROM article WHERE category_id = ?1 AND sold > ?2",
 	[FRONT] = "SELECT c.name, count(*), sum(a.stock), min(a.price_cents), avg(a.price_cents), max(a.sold)"
 	          " FROM article a JOIN category c ON c.id = a.category_id WHERE a.id > ?1 GROUP BY c.id",
 	[VERSION] = "SELECT version FROM article WHERE id = ?1",
@@ -129,7 +130,7 @@ static bool fill(sqlite3 *db, uint64_t seed, uint32_t articles)
 	}
 	for (int i = 0; i < INTO; i++)
 		sqlite3_finalize(insert[i]);
-	return filled && sqlite3_exec(db, "COMMIT; ANALYZE; PRAGMA journal_mode = WAL;", NULL, NULL, NULL) == SQLITE_OK;
+	return filled && sqlite3_exec(db, "COMMIT; CREATE INDEX article_by_sales ON article (category_id, sold); ANALYZE; PRAGMA journal_mode = WAL;", NULL, NULL, NULL) == SQLITE_OK;
 }
 
 bool catalogue_create(const char *path, uint64_t seed, uint32_t articles, char *why, size_t why_size)
@@ -248,6 +249,18 @@ static int companions_append(struct catalogue *catalogue, uint32_t id, char *pag
 	return append(page, size, "]}");
 }
 
+static int rank_append(struct catalogue *catalogue, int64_t category, int64_t sold, char *page, int size)
+{
+	sqlite3_stmt *rank = catalogue->statement[RANK];
+
+	sqlite3_bind_int64(rank, 1, category);
+	sqlite3_bind_int64(rank, 2, sold);
+	if (sqlite3_step(rank) == SQLITE_ROW)
+		size = append(page, size, ",\"sales_rank\":%lld", sqlite3_column_int64(rank, 0));
+	sqlite3_reset(rank);
+	return size;
+}
+
 int catalogue_page(struct catalogue *catalogue, uint32_t id, char *page)
 {
 	sqlite3_stmt *row = catalogue->statement[PAGE];
@@ -261,7 +274,8 @@ int catalogue_page(struct catalogue *catalogue, uint32_t id, char *page)
 		              (unsigned)id, sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 1), sqlite3_column_int64(row, 2),
 		              (const char *)sqlite3_column_text(row, 3), (const char *)sqlite3_column_text(row, 4),
 		              (const char *)sqlite3_column_text(row, 5), (const char *)sqlite3_column_text(row, 6),
-		              sqlite3_column_int(row, 7), sqlite3_column_double(row, 8));
+		              sqlite3_column_int(row, 9), sqlite3_column_double(row, 10));
+		size = rank_append(catalogue, sqlite3_column_int64(row, 7), sqlite3_column_int64(row, 8), page, size);
 		size = companions_append(catalogue, id, page, size);
 		goods_seal(page, (size_t)size);
 	} else if (step == SQLITE_DONE) {

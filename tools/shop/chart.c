@@ -106,8 +106,8 @@ void chart_x_label(const struct chart *chart, double x, const char *text)
 	double at = chart_x(chart, x), base = chart->height - BOTTOM;
 
 	fprintf(chart->out, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-	        "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
-	        at, at, base, base + 4, at, base + 16, text);
+	        "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n",
+	        at, at, base, base + 4, at, base + 16, at > chart->width - RIGHT - 8 ? "end" : "middle", text);
 }
 
 static void x_axis(const struct chart *chart)

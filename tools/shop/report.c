@@ -118,7 +118,7 @@ static void requests_section(const struct run *run, FILE *out)
 	        text_count((double)run->config.rate));
 	picture_requests(run, out);
 	fprintf(out, "<div class=\"key\"><i class=\"l1\"></i>L1, in the process <i class=\"l2\"></i>Redis <i class=\"db\"></i>load from "
-	        "the database, run or shared <i class=\"stale\"></i>flagged NEAR_STALE, asked for by one read in eight "
+	        "the database, run or shared <i class=\"stale\"></i>flagged NEAR_STALE, as one read in eight allows "
 	        "<i class=\"bare\"></i>database without the cache</div>\n");
 	fprintf(out, "<h2>What the database has to do</h2><p>Article pages read from the database per second, counted in the loader. "
 	        "While Redis is there, a page is loaded once when it is first asked for by anyone, and once after each "

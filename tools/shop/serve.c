@@ -4,7 +4,8 @@
  * took long it makes up for, up to 100 ms worth. A latency is that of one call, from call to return; judging a value
  * comes after the clock was read again.
  *
- * One read in eight allows stale values (a list of many articles would, an order would not). */
+ * One read in eight is of a kind that is content with an old value (a list of many articles; an order would not be): it
+ * asks with near_get first, stale values welcome, and loads only when there is nothing at all. */
 #include "worker.h"
 
 #include <stdlib.h>
@@ -63,39 +64,55 @@ static void value_count(struct tally *tally, near_source source, uint64_t durati
 	}
 }
 
-static void stale_take(struct server *server, uint32_t article, const near_item *item)
+/* Said to be old, so it may be; whole it must be. */
+static void stale_take(struct server *server, uint32_t article, size_t size, uint64_t begin)
 {
+	struct worker *worker = server->worker;
+	struct tally *tally = &server->mine->tally;
 	uint32_t version;
 
-	COUNT_UP(&server->mine->tally, flagged);
-	if (!goods_check(server->worker->config->seed, article, server->page, item->value_size, &version)) {
-		COUNT_UP(&server->mine->tally, wrong);
-		board_trouble(server->worker->mine, "article %u: a stale page of %zu bytes is damaged", article, item->value_size);
+	COUNT_UP(tally, flagged);
+	if (!goods_check(worker->config->seed, article, server->page, size, &version)) {
+		COUNT_UP(tally, wrong);
+		board_trouble(worker->mine, "article %u: a stale page of %zu bytes is damaged", article, size);
+		return;
 	}
+	histogram_add(&tally->flagged_age, history_judge(worker->history, article, version, begin, 0).overtaken_ns);
+}
+
+static near_status article_ask(struct server *server, const char *key, size_t key_size, near_item *item)
+{
+	struct worker *worker = server->worker;
+	near_call call = NEAR_CALL_INIT;
+	near_status status = NEAR_MISS;
+
+	if (random_below(&server->random, 8) == 0) {
+		call.flags = NEAR_STALE_ALLOWED;
+		status = near_get_with(worker->cache, key, key_size, &call, server->page, sizeof(server->page), item);
+	}
+	if (status == NEAR_OK || status == NEAR_STALE)
+		return status;
+	return near_load(worker->cache, key, key_size, worker_load, worker, NULL, server->page, sizeof(server->page), item);
 }
 
 static void article_read(struct server *server, uint32_t article)
 {
 	struct worker *worker = server->worker;
 	struct tally *tally = &server->mine->tally;
-	near_call call = NEAR_CALL_INIT;
 	near_item item;
 	char key[KEY_MAX];
 	size_t key_size = worker_key(article, key);
 	uint64_t known = atomic_load_explicit(&worker->known[article], memory_order_acquire), begin = now_ns(), duration;
-	near_status status;
+	near_status status = article_ask(server, key, key_size, &item);
 
-	if (random_below(&server->random, 8) == 0)
-		call.flags = NEAR_STALE_ALLOWED;
-	status = near_load(worker->cache, key, key_size, worker_load, worker, &call, server->page, sizeof(server->page), &item);
 	duration = now_ns() - begin;
 	COUNT_UP(tally, reads);
 	histogram_add(&tally->read, duration);
 	if (status == NEAR_OK) {
 		value_count(tally, item.source, duration);
 		worker_judge(worker, tally, article, server->page, item.value_size, item.version, known, begin);
-	} else if (status == NEAR_STALE && call.flags != 0) {
-		stale_take(server, article, &item);
+	} else if (status == NEAR_STALE) {
+		stale_take(server, article, item.value_size, begin);
 	} else {
 		COUNT_UP(tally, empty);
 		board_trouble(worker->mine, "article %u: a read was answered %s", article, near_status_name(status));
