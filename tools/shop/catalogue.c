@@ -126,11 +126,13 @@ static bool fill(sqlite3 *db, uint64_t seed, uint32_t articles)
 		filled = sqlite3_prepare_v2(db, insert_text[i], -1, &insert[i], NULL) == SQLITE_OK;
 	for (uint32_t id = 1; id <= articles && filled; id++) {
 		goods_article(seed, id, &article);
-		filled = article_insert(insert[INTO_ARTICLE], seed, &article) && companions_insert(insert, seed, &article, articles);
+		filled = article_insert(insert[INTO_ARTICLE], seed, &article) &&
+		         companions_insert(insert, seed, &article, articles);
 	}
 	for (int i = 0; i < INTO; i++)
 		sqlite3_finalize(insert[i]);
-	return filled && sqlite3_exec(db, "COMMIT; CREATE INDEX article_by_sales ON article (category_id, sold); ANALYZE; PRAGMA journal_mode = WAL;", NULL, NULL, NULL) == SQLITE_OK;
+	return filled && sqlite3_exec(db, "COMMIT; CREATE INDEX article_by_sales ON article (category_id, sold); ANALYZE;"
+	                                  " PRAGMA journal_mode = WAL;", NULL, NULL, NULL) == SQLITE_OK;
 }
 
 bool catalogue_create(const char *path, uint64_t seed, uint32_t articles, char *why, size_t why_size)

@@ -4,8 +4,9 @@
  *   review(article_id, n, rating, title)    related(article_id, n, other_id)
  *
  * A page takes an article with its category, its rank by sales there (which counts a part of an index), the mean of its
- * ratings, its latest reviews and the names of what people also bought; the front page sums up the newest 30,000 articles by category, which is what makes it dear. A write takes the write lock first, raises the version by
- * one and sets the price and the stock of that version.
+ * ratings, its latest reviews and the names of what people also bought; the front page sums up the newest 30,000 articles
+ * by category, which is what makes it dear. A write takes the write lock first, raises the version by one and sets the
+ * price and the stock of that version.
  *
  * Threads: a catalogue belongs to one thread. */
 #ifndef SHOP_CATALOGUE_H

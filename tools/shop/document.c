@@ -20,7 +20,8 @@ static void text_put(FILE *out, const char *text)
 
 static void spread_put(FILE *out, const char *name, const struct spread *spread)
 {
-	fprintf(out, ",\n   \"%s_ns\": {\"count\": %llu, \"mean\": %.0f, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}", name,
+	fprintf(out, ",\n   \"%s_ns\": {\"count\": %llu, \"mean\": %.0f, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, "
+	        "\"max\": %llu}", name,
 	        ULL(spread->count), spread_mean(spread), ULL(spread_quantile(spread, 0.5)), ULL(spread_quantile(spread, 0.99)),
 	        ULL(spread_quantile(spread, 0.999)), ULL(spread->max));
 }
@@ -38,9 +39,10 @@ static void settings_put(const struct run *run, FILE *out)
 {
 	const struct shop_config *config = &run->config;
 
-	fprintf(out, "{\n \"nearcache\": \"%s\",\n \"settings\": {\"workers\": %u, \"threads\": %u, \"rows\": %u, \"writes_percent\": %g, "
-	        "\"zipf\": %g, \"seconds\": %g, \"seed\": %llu, \"rate\": %llu, \"memory_bytes\": %llu, \"lease_ms\": %llu, "
-	        "\"home_ttl_ms\": %llu, \"forget\": %s},\n \"database\": {\"bytes\": %llu, \"filled_seconds\": %.3f}", near_version(),
+	fprintf(out, "{\n \"nearcache\": \"%s\",\n \"settings\": {\"workers\": %u, \"threads\": %u, \"rows\": %u, "
+	        "\"writes_percent\": %g, \"zipf\": %g, \"seconds\": %g, \"seed\": %llu, \"rate\": %llu, "
+	        "\"memory_bytes\": %llu, \"lease_ms\": %llu, \"home_ttl_ms\": %llu, \"forget\": %s},\n \"database\": "
+	        "{\"bytes\": %llu, \"filled_seconds\": %.3f}", near_version(),
 	        config->workers, config->threads, config->rows, config->writes_percent, config->zipf, config->seconds,
 	        ULL(config->seed), ULL(config->rate), ULL(config->memory_bytes), ULL(config->lease_ms), ULL(config->home_ttl_ms),
 	        config->forget ? "true" : "false", ULL(run->database_bytes), run->database_seconds);
@@ -55,8 +57,8 @@ static void stages_put(const struct run *run, FILE *out)
 		double seconds = (double)(figures->end - figures->begin) / (double)SHOP_SECOND;
 		double requests = (double)(sum->reads + sum->bare_reads + sum->front_reads + sum->writes);
 
-		fprintf(out, "%s\n  {\"name\": \"%s\", \"begin_s\": %.3f, \"seconds\": %.3f, \"requests_per_second\": %.0f", i > 0 ? "," : "",
-		        stages[i].name, run_seconds(run, figures->begin), seconds, seconds > 0 ? requests / seconds : 0);
+		fprintf(out, "%s\n  {\"name\": \"%s\", \"begin_s\": %.3f, \"seconds\": %.3f, \"requests_per_second\": %.0f",
+		        i > 0 ? "," : "", stages[i].name, run_seconds(run, figures->begin), seconds, seconds > 0 ? requests / seconds : 0);
 		sum_put(out, sum);
 		spread_put(out, "propagation_each", &figures->one);
 		spread_put(out, "propagation_all", &figures->all);
@@ -69,7 +71,8 @@ static void stages_put(const struct run *run, FILE *out)
 
 static void expiry_put(FILE *out, const char *name, const struct expiry *expiry)
 {
-	fprintf(out, ",\n \"%s\": {\"lives\": %u, \"loads\": %u, \"loads_per_life\": %.3f, \"background\": %u, \"load_ms\": %.3f}", name,
+	fprintf(out, ",\n \"%s\": {\"lives\": %u, \"loads\": %u, \"loads_per_life\": %.3f, \"background\": %u, "
+	        "\"load_ms\": %.3f}", name,
 	        expiry->lives, expiry->loads, expiry->loads_per_life, expiry->background, expiry->load_ms);
 }
 
@@ -84,7 +87,8 @@ static void front_loads_put(const struct run *run, FILE *out)
 
 		if (load->end == 0)
 			continue;
-		fprintf(out, "%s\n  {\"begin_s\": %.4f, \"end_s\": %.4f, \"worker\": %u, \"background\": %s, \"superfluous\": %s}",
+		fprintf(out, "%s\n  {\"begin_s\": %.4f, \"end_s\": %.4f, \"worker\": %u, \"background\": %s, "
+		        "\"superfluous\": %s}",
 		        comma,
 		        run_seconds(run, load->begin), run_seconds(run, load->end), load->worker, load->background ? "true" : "false",
 		        load->superfluous ? "true" : "false");
@@ -133,9 +137,10 @@ static void series_put(const struct run *run, FILE *out)
 	for (size_t i = 0; i < run->samples; i++) {
 		const struct sample *at = &run->sample[i];
 
-		fprintf(out, "%s\n  {\"at_s\": %.3f, \"stage\": \"%s\", \"requests\": %.0f, \"l1\": %.0f, \"l2\": %.0f, \"loader\": %.0f, "
-		        "\"flagged\": %.0f, \"bare\": %.0f, \"loads\": %.0f, \"writes\": %.0f, \"p50_ns\": %llu, \"p99_ns\": %llu, "
-		        "\"max_ns\": %llu, \"age_max_ns\": %llu, \"overtaken_age_max_ns\": %llu, \"pending\": %llu, \"redis\": %s}",
+		fprintf(out, "%s\n  {\"at_s\": %.3f, \"stage\": \"%s\", \"requests\": %.0f, \"l1\": %.0f, \"l2\": %.0f, "
+		        "\"loader\": %.0f, \"flagged\": %.0f, \"bare\": %.0f, \"loads\": %.0f, \"writes\": %.0f, \"p50_ns\": "
+		        "%llu, \"p99_ns\": %llu, \"max_ns\": %llu, \"age_max_ns\": %llu, \"overtaken_age_max_ns\": %llu, "
+		        "\"pending\": %llu, \"redis\": %s}",
 		        i > 0 ? "," : "", run_seconds(run, at->at), stages[at->stage].name, at->requests, at->l1, at->l2, at->loader,
 		        at->flagged, at->bare, at->loads, at->writes, ULL(at->p50), ULL(at->p99), ULL(at->max), ULL(at->age_max),
 		        ULL(at->overtaken_age_max), ULL(at->pending), at->redis_up ? "true" : "false");

@@ -29,7 +29,7 @@ static const char help[] =
 	"  --rate N          requests per second of all workers together,\n"
 	"                    where the load is not at full speed            default 10000\n"
 	"  --zipf S          skew of the popularity; 0: uniform             default 0.99\n"
-	"  --memory SIZE     L1 of each worker, MiB                         default 64, at least 16\n"
+	"  --memory SIZE     L1 of each worker, MiB                         default 32, at least 16\n"
 	"  --lease MS        freshness lease: the bound that reads are checked against   default 1000\n"
 	"  --life MS         life of the hottest key while its expiry is shown           default 1000\n"
 	"  --seed N          of the goods and of the load                   default 1\n"
@@ -104,7 +104,7 @@ static void arguments(struct shop_config *config, int argc, char **argv)
 	int which, index = 0;
 
 	*config = (struct shop_config){ .workers = 4, .threads = 2, .rows = 100000, .writes_percent = 2, .zipf = 0.99,
-		.seconds = 60, .seed = 1, .rate = 10000, .memory_bytes = UINT64_C(64) << 20, .lease_ms = 1000, .home_ttl_ms = 1000,
+		.seconds = 60, .seed = 1, .rate = 10000, .memory_bytes = UINT64_C(32) << 20, .lease_ms = 1000, .home_ttl_ms = 1000,
 		.deadline_ms = 250, .load_deadline_ms = 2000, .out_dir = "build/demo" };
 	while ((which = getopt_long(argc, argv, "", option, &index)) != -1)
 		option_take(config, which, option[index].name, optarg != NULL ? optarg : "");
@@ -167,7 +167,8 @@ static int verdict_print(const struct run *run, bool kept)
 	}
 	for (unsigned w = 0; w < run->config.workers; w++)
 		if (atomic_load(&run->board->worker[w].trouble_told))
-			printf("worker %u, the first of %u troubles: %s\n", w, run->board->worker[w].troubles, run->board->worker[w].trouble);
+			printf("worker %u, the first of %u troubles: %s\n", w, run->board->worker[w].troubles,
+			       run->board->worker[w].trouble);
 	for (size_t i = 0; i < run->promises; i++)
 		if (!run->promise[i].kept)
 			printf("%sBROKEN: %s: %s%s\n", paint.red, run->promise[i].text, run->promise[i].figure, paint.plain);

@@ -10,7 +10,7 @@
 #define PERCENTILES 25
 
 static const char *const band_name[STAGES] = {
-	[BARE] = "no cache", [BARE_FULL] = "full", [COLD] = "cold", [STEADY] = "steady", [FULL] = "full", [EXPIRY] = "hot key",
+	[BARE] = "no cache", [BARE_FULL] = "full", [COLD] = "cold", [FULL] = "full", [STEADY] = "steady", [EXPIRY] = "hot key",
 	[EXPIRY_LATE] = "not early", [AWAY] = "killed", [BACK] = "back",
 };
 
@@ -39,8 +39,8 @@ static void marks(const struct run *run, struct chart *chart)
 {
 	for (size_t i = 0; i < run->events; i++)
 		if (run->event[i].marked && run->event[i].at >= run->killed_at && run->killed_at != 0)
-			chart_mark(chart, run_seconds(run, run->event[i].at), strcmp(run->event[i].mark, "Redis killed") == 0 ? "bad" : "event",
-			           run->event[i].mark);
+			chart_mark(chart, run_seconds(run, run->event[i].at),
+			           strcmp(run->event[i].mark, "Redis killed") == 0 ? "bad" : "event", run->event[i].mark);
 }
 
 /* ------------------------------------------------------------------ by tier */
@@ -77,7 +77,8 @@ void picture_requests(const struct run *run, FILE *out)
 
 void picture_loads(const struct run *run, FILE *out)
 {
-	struct chart chart = over_time(run, out, "Article pages read from the database per second", "pages from the database per second");
+	struct chart chart = over_time(run, out, "Article pages read from the database per second",
+	                               "pages from the database per second");
 	double highest = 0;
 
 	for (size_t i = 0; i < run->samples; i++)
@@ -204,7 +205,8 @@ void picture_staleness(const struct run *run, FILE *out)
 		point[i] = (struct point){ run_seconds(run, run->sample[i].at),
 			run->sample[i].age_max > 0 ? (double)run->sample[i].age_max : -1, 0 };
 	chart_dots(&chart, point, run->samples, "l2");
-	chart_level(&chart, 1e6 * (double)run->config.lease_ms, "bad", "freshness lease: no acknowledged invalidation may be missed longer");
+	chart_level(&chart, 1e6 * (double)run->config.lease_ms, "bad",
+	            "freshness lease: no acknowledged invalidation may be missed longer");
 	marks(run, &chart);
 	chart_end(&chart);
 }

@@ -14,7 +14,7 @@
 #define RUN_ROUNDS_MAX 32768
 #define RUN_PROMISES_MAX 24
 
-enum stage_name { BARE, BARE_FULL, COLD, STEADY, FULL, EXPIRY, EXPIRY_LATE, AWAY, BACK, STAGES };
+enum stage_name { BARE, BARE_FULL, COLD, FULL, STEADY, EXPIRY, EXPIRY_LATE, AWAY, BACK, STAGES };
 
 struct stage {
 	const char *name, *title;

@@ -169,8 +169,8 @@ static void draw_head(const struct run *run)
 	double done = run_seconds(run, now_ns()), all = run_seconds(run, run->end);
 	unsigned width = columns > 60 ? (columns - 44 < 40 ? columns - 44 : 40) : 10;
 
-	LINE("%snearcache demo%s  %u workers x %u threads, %s articles in SQLite, Zipf %.2f, %.3g %% writes, lease %llu ms", paint.bold,
-	     paint.plain, config->workers, config->threads, text_count(config->rows), config->zipf, config->writes_percent,
+	LINE("%snearcache demo%s  %u workers x %u threads, %s articles in SQLite, Zipf %.2f, %.3g %% writes, lease %llu ms",
+	     paint.bold, paint.plain, config->workers, config->threads, text_count(config->rows), config->zipf, config->writes_percent,
 	     (unsigned long long)config->lease_ms);
 	LINE("%s[%d/%d] %-29s%s %s%s%s %.0f s of %.0f s", paint.bold, run->stage + 1, STAGES, stages[run->stage].title, paint.plain,
 	     paint.dim, bar(all > 0 ? done / all : 0, width), paint.plain, done, all);

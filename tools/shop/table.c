@@ -5,7 +5,7 @@
 struct paint paint = { "", "", "", "", "", "", "", "", false };
 
 static const char *const short_title[STAGES] = {
-	[BARE] = "no cache", [BARE_FULL] = "no cache, full", [COLD] = "cold start", [STEADY] = "steady", [FULL] = "full speed",
+	[BARE] = "no cache", [BARE_FULL] = "no cache, full", [COLD] = "cold start", [FULL] = "full speed", [STEADY] = "steady",
 	[EXPIRY] = "hot key expires", [EXPIRY_LATE] = "  not early", [AWAY] = "Redis killed", [BACK] = "Redis back",
 };
 
