@@ -22,8 +22,8 @@
 
 #define CELLS_PER_LIMIT 128
 #define CELL_BYTES_MIN (UINT64_C(128) << 10)
-#define CELLS_AT_ONCE 2
-#define STARVED_MIN 32
+#define CELLS_AT_ONCE 8
+#define STARVED_PER_CELL 16 /* puts that starved since the last time call for another cell */
 
 struct near__emptying {
 	uint64_t sets;       /* of the table when the walk began; 0: none is under way */
@@ -32,7 +32,7 @@ struct near__emptying {
 	uint64_t cell_units; /* references per cell */
 	uint64_t cells;
 	near__span span[CELLS_AT_ONCE];
-	unsigned spans;
+	unsigned spans, spans_wanted;
 	size_t freed;
 	float *worth; /* per cell */
 	float *bytes;
@@ -59,7 +59,7 @@ static uint64_t sets_now(near__l1 *l1, near__thread *self)
 }
 
 /* False: no memory for the sums. */
-static bool begin(near__l1 *l1, near__thread *self, near__emptying *m)
+static bool begin(near__l1 *l1, near__thread *self, near__emptying *m, unsigned spans_wanted)
 {
 	uint64_t bytes = near__mem_limit(l1->mem) / CELLS_PER_LIMIT;
 	if (bytes < CELL_BYTES_MIN)
@@ -70,6 +70,7 @@ static bool begin(near__l1 *l1, near__thread *self, near__emptying *m)
 	if (m->worth == NULL)
 		return false;
 	m->bytes = m->worth + m->cells;
+	m->spans_wanted = spans_wanted < CELLS_AT_ONCE ? spans_wanted : CELLS_AT_ONCE;
 	m->sets = sets_now(l1, self);
 	return true;
 }
@@ -96,7 +97,7 @@ static void measure_set(near__l1 *l1, near__thread *self, near__emptying *m)
 static void choose(near__emptying *m)
 {
 	float cell_bytes = (float)(m->cell_units * NEAR__REF_UNIT);
-	for (m->spans = 0; m->spans < CELLS_AT_ONCE; m->spans++) {
+	for (m->spans = 0; m->spans < m->spans_wanted; m->spans++) {
 		uint64_t least = m->cells;
 		for (uint64_t i = 0; i < m->cells; i++)
 			/* nearly nothing there: not a cell in use, or one that gives little back */
@@ -111,14 +112,9 @@ static void choose(near__emptying *m)
 
 /* ------------------------------------------------------------------ both */
 
-/* Returns the bytes evicted by the round that ended with this step; *ended says that one did. */
-static size_t step(near__l1 *l1, near__thread *self, near__emptying *m, uint64_t sets, bool *ended)
+/* Some sets further. True: the second walk has ended. */
+static bool step(near__l1 *l1, near__thread *self, near__emptying *m, uint64_t sets)
 {
-	*ended = false;
-	if (m->sets == 0 && !begin(l1, self, m)) {
-		*ended = true;
-		return 0;
-	}
 	for (uint64_t n = 0; n < sets && m->at < m->sets; n++, m->at++) {
 		if (!m->emptying)
 			measure_set(l1, self, m);
@@ -128,26 +124,30 @@ static size_t step(near__l1 *l1, near__thread *self, near__emptying *m, uint64_t
 			(void)near__l1_collect(l1);
 	}
 	if (m->at < m->sets)
-		return 0;
-	m->at = 0;
-	if (!m->emptying) {
+		return false;
+	bool ended = m->emptying;
+	if (!ended)
 		choose(m);
-		m->emptying = true;
-		return 0;
-	}
-	m->sets = 0;
-	*ended = true;
-	return m->freed;
+	m->at = 0;
+	m->emptying = true;
+	return ended;
 }
 
 bool near__l1_empty_step(near__l1 *l1, near__thread *self, uint64_t sets)
 {
-	/* relaxed: a hint of puts. */
-	if (l1->emptying->sets == 0 && (atomic_load_explicit(&l1->starved, memory_order_relaxed) < STARVED_MIN ||
-	                                atomic_exchange_explicit(&l1->starved, 0, memory_order_relaxed) < STARVED_MIN))
-		return false;
-	bool ended;
-	(void)step(l1, self, l1->emptying, sets, &ended);
+	near__emptying *m = l1->emptying;
+	if (m->sets == 0) {
+		/* relaxed: a hint of puts. */
+		unsigned starved = atomic_load_explicit(&l1->starved, memory_order_relaxed);
+		if (starved == 0)
+			return false;
+		atomic_fetch_sub_explicit(&l1->starved, starved, memory_order_relaxed);
+		if (!begin(l1, self, m, 1 + starved / STARVED_PER_CELL))
+			return false;
+	}
+	bool ended = step(l1, self, m, sets);
+	if (ended)
+		m->sets = 0;
 	return !ended;
 }
 
@@ -156,13 +156,13 @@ bool near__l1_fit_bound(near__l1 *l1, near__thread *self, unsigned rounds)
 	near__emptying m = { 0 };
 	unsigned fruitless = 0;
 	for (unsigned round = 0; round < rounds && fruitless < 4 && near__mem_mapped(l1->mem) > near__mem_limit(l1->mem); round++) {
-		bool ended = false;
-		size_t freed = 0;
-		while (!ended)
-			freed = step(l1, self, &m, 4096, &ended);
+		if (!begin(l1, self, &m, CELLS_AT_ONCE / 4))
+			break;
+		while (!step(l1, self, &m, 4096))
+			continue;
 		for (unsigned i = 0; i < 4; i++)
 			(void)near__l1_collect(l1);
-		fruitless = freed > 0 ? 0 : fruitless + 1;
+		fruitless = m.freed > 0 ? 0 : fruitless + 1;
 	}
 	free(m.worth);
 	return near__mem_mapped(l1->mem) <= near__mem_limit(l1->mem);

@@ -20,7 +20,7 @@
 #define ROOM_ROUNDS 64
 #define LIMBO_SHARE 8 /* the limbo may hold this share of the bound */
 #define IDLE_SHARE 20 /* part-filled slabs this, before sizes look after themselves; the allocator's own counts in */
-#define IDLE_SHARE_MAX 8 /* and this, before a size of which there is none is declined */
+#define IDLE_SHARE_MAX 12 /* and this, before a size of which there is none is declined */
 #define SCORE_ROUNDS 8 /* as do they when this many rounds have not helped */
 #define COLLECTS 3    /* after as many, what was retired before the first is free, if nobody stands still */
 
@@ -49,7 +49,7 @@ static uint64_t idle_bytes(near__l1 *l1, near__thread *self)
 	return mapped > held ? mapped - held : 0;
 }
 
-/* Evicts about as much as is wanted. Returns the bytes. */
+/* Evicts about as much as is wanted. Returns the bytes, 0: there is nothing whose eviction would help. */
 static size_t evict_some(near__l1 *l1, near__thread *self, uint64_t hash, size_t size, unsigned round)
 {
 	size_t want = size < 2048 ? size * 8 : size < 8192 ? 16384 : size * 2;
@@ -72,8 +72,8 @@ static size_t evict_some(near__l1 *l1, near__thread *self, uint64_t hash, size_t
 
 static near__entry *make_room(near__l1 *l1, near__thread *self, uint64_t hash, size_t size)
 {
-	unsigned fruitless = 0;
-	for (unsigned round = 0; round < ROOM_ROUNDS && fruitless < 4; round++) {
+	bool evicted = true;
+	for (unsigned round = 0; round < ROOM_ROUNDS && evicted; round++) {
 		near__entry *e = NULL;
 		for (unsigned i = 0; i < COLLECTS && e == NULL; i++)
 			if (near__l1_collect(l1) > 0)
@@ -82,7 +82,7 @@ static near__entry *make_room(near__l1 *l1, near__thread *self, uint64_t hash, s
 			return e;
 		if (limbo_is_over(l1))
 			return NULL;
-		fruitless = evict_some(l1, self, hash, size, round) > 0 ? 0 : fruitless + 1;
+		evicted = evict_some(l1, self, hash, size, round) > 0;
 	}
 	return NULL;
 }
