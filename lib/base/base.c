@@ -12,6 +12,12 @@
 
 #ifdef NEAR__TSAN
 _Atomic(unsigned) near__fence_object;
+/* On fork jemalloc takes all its locks at once, more than TSan's detector of deadlocks can count. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "detect_deadlocks=0";
+}
 #endif
 
 #ifdef NEARCACHE_TEST_HOOKS

@@ -14,7 +14,7 @@
  *
  * Backing. What the range gives back to itself stays resident ("backed") and is used again without a system call or a page
  * fault. When a new run needs pages that are not backed and the cap is reached, free backed pages are given to the system
- * first, at least PURGE_PAGES of them, so that the calls are few.
+ * first, at least PURGE_PAGES of them where there are so many, so that the calls are few.
  *
  * Huge pages. The whole range says MADV_NOHUGEPAGE, whatever the system's default is: else one touched page could make 512
  * resident behind our back. A chunk asks for a huge page when it is first used and the cap has room for all 512 pages,
@@ -166,21 +166,17 @@ static char *address_of(const near__range *range, uint64_t chunk, unsigned page)
 	return range->base + chunk * NEAR__CHUNK + page * NEAR__PAGE;
 }
 
-static void drop_pages(near__range *range, uint64_t chunk, unsigned from, unsigned to)
-{
-	int r = madvise(address_of(range, chunk, from), (to - from) * NEAR__PAGE, MADV_DONTNEED);
-	NEAR_ASSERT(r == 0); /* private anonymous memory of our own, page aligned, not locked */
-}
-
-uint64_t near__range_purge(near__range *range, uint64_t chunk)
+/* Lets one chunk's free pages go. */
+static void purge(near__range *range, uint64_t chunk)
 {
 	near__chunk *c = &range->chunk[chunk];
-	uint64_t idle[WORDS], any = 0;
+	range->idle[chunk / 64] &= ~(UINT64_C(1) << chunk % 64);
+	uint64_t idle[WORDS];
 	for (unsigned w = 0; w < WORDS; w++)
-		any |= idle[w] = c->backed[w] & ~(chunk == 0 && w == 0 ? c->taken[w] - PAGE_ZERO : c->taken[w]);
-	if (any == 0)
-		return 0;
+		idle[w] = c->backed[w] & ~(chunk == 0 && w == 0 ? c->taken[w] - PAGE_ZERO : c->taken[w]);
 	unsigned n = count_bits(idle);
+	if (n == 0)
+		return;
 	if (n < NEAR__CHUNK_PAGES && (range->state[chunk] & CHUNK_ADVICE) == CHUNK_HUGE) {
 		/* May fail when the process has too many mappings: then the kernel may fill the holes again, and we are told so by
 		 * nobody. The pages go back all the same. */
@@ -189,27 +185,51 @@ uint64_t near__range_purge(near__range *range, uint64_t chunk)
 	}
 	for (unsigned from = next_bit(idle, 0, true); from < NEAR__CHUNK_PAGES;) {
 		unsigned to = next_bit(idle, from, false);
-		drop_pages(range, chunk, from, to);
+		/* Refused where the program locks all its memory: the pages stay resident then, because it wants them so. */
+		if (madvise(address_of(range, chunk, from), (to - from) * NEAR__PAGE, MADV_DONTNEED) != 0)
+			return;
+		for (unsigned w = from / 64; w < WORDS && w * 64 < to; w++)
+			c->backed[w] &= ~mask_in_word(w, from, to);
+		NEAR_ASSERT(range->backed_pages >= to - from);
+		range->backed_pages -= to - from;
 		from = next_bit(idle, to, true);
 	}
-	uint64_t left = 0;
-	for (unsigned w = 0; w < WORDS; w++)
-		left |= c->backed[w] &= ~idle[w];
-	if (left == 0)
+	if (count_bits(c->backed) == 0)
 		range->state[chunk] = CHUNK_OPENED | CHUNK_FRESH;
-	NEAR_ASSERT(range->backed_pages >= n);
-	range->backed_pages -= n;
-	return n;
 }
 
-/* From the high end down and round again: what lies low is wanted next. */
-void near__range_shrink(near__range *range, uint64_t cap_pages)
+static void mark_idle(near__range *range, uint64_t chunk)
 {
-	for (uint64_t seen = 0; seen < range->backed_high && range->backed_pages > cap_pages; seen++) {
-		if (range->purge_cursor == 0 || range->purge_cursor > range->backed_high)
-			range->purge_cursor = range->backed_high;
-		(void)near__range_purge(range, --range->purge_cursor);
+	range->idle[chunk / 64] |= UINT64_C(1) << chunk % 64;
+}
+
+/* The highest chunk below `end` that may have idle pages, or NONE. */
+static uint64_t idle_below(const near__range *range, uint64_t end)
+{
+	uint64_t w = end / 64, word = w * 64 < range->chunk_count ? range->idle[w] & ((UINT64_C(1) << end % 64) - 1) : 0;
+	while (word == 0) {
+		if (w == 0)
+			return NEAR__RANGE_NONE;
+		word = range->idle[--w];
 	}
+	return w * 64 + 63 - (uint64_t)__builtin_clzll(word);
+}
+
+/* From the high end down and round again: what lies low is wanted next. Ends: each step clears a bit of `idle`. */
+bool near__range_shrink(near__range *range, uint64_t cap_pages, uint64_t chunks_max)
+{
+	for (; range->backed_pages > cap_pages; chunks_max--) {
+		uint64_t chunk = idle_below(range, range->purge_cursor);
+		if (chunk == NEAR__RANGE_NONE)
+			chunk = idle_below(range, range->backed_high);
+		if (chunk == NEAR__RANGE_NONE)
+			return false;
+		if (chunks_max == 0)
+			return true;
+		purge(range, chunk);
+		range->purge_cursor = chunk;
+	}
+	return false;
 }
 
 /* Room for `pages` more backed ones under the cap. */
@@ -218,7 +238,7 @@ static void make_room(near__range *range, uint64_t pages, uint64_t cap_pages)
 	if (range->backed_pages + pages <= cap_pages)
 		return;
 	uint64_t extra = pages < PURGE_PAGES ? PURGE_PAGES : pages;
-	near__range_shrink(range, cap_pages > extra ? cap_pages - extra : 0);
+	(void)near__range_shrink(range, cap_pages > extra ? cap_pages - extra : 0, UINT64_MAX);
 }
 
 /* The pages a..b-1 of a chunk, already marked taken, become backed. */
@@ -231,6 +251,7 @@ static void back(near__range *range, uint64_t chunk, unsigned a, unsigned b, uin
 		memset(c->backed, 0xff, sizeof(c->backed));
 		range->backed_pages += NEAR__CHUNK_PAGES;
 		range->state[chunk] = CHUNK_OPENED | CHUNK_HUGE;
+		mark_idle(range, chunk);
 	} else if (fresh) {
 		range->state[chunk] = CHUNK_OPENED | CHUNK_SMALL;
 	}
@@ -293,6 +314,7 @@ void near__range_give(near__range *range, uint64_t first, uint64_t pages)
 			range->chunk[chunk].start[w] &= ~mask;
 		}
 		tree_update(range, chunk);
+		mark_idle(range, chunk);
 		NEAR_ASSERT(range->taken_pages >= b - a);
 		range->taken_pages -= b - a;
 	}
@@ -344,10 +366,18 @@ void *near__range_side(near__range *range, size_t size)
 
 /* ---------------------------------------------------------------------- life */
 
+/* A program that locks all its memory (mlockall with MCL_FUTURE) would have every page of a new mapping made resident; so it
+ * is mapped without access first, unlocked, and opened then. */
 static void *reserve(size_t size)
 {
-	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return at == MAP_FAILED ? NULL : at;
+	void *at = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	(void)munlock(at, size);
+	if (mprotect(at, size, PROT_READ | PROT_WRITE) == 0)
+		return at;
+	(void)munmap(at, size);
+	return NULL;
 }
 
 near_status near__range_create(near__range *range, uint64_t reach_bytes, uint64_t side_bytes, bool huge_pages)
@@ -362,7 +392,8 @@ near_status near__range_create(near__range *range, uint64_t reach_bytes, uint64_
 	range->huge = huge_pages;
 	size_t chunks_size = range->chunk_count * sizeof(near__chunk);
 	size_t tree_size = 2 * range->leaf_count * sizeof(uint16_t);
-	range->books_size = chunks_size + tree_size + range->chunk_count;
+	size_t idle_size = (range->chunk_count + 63) / 64 * sizeof(uint64_t);
+	range->books_size = chunks_size + idle_size + tree_size + range->chunk_count;
 	range->books = reserve(range->books_size);
 	range->mapping_size = reach_bytes + side_bytes + NEAR__CHUNK; /* to align */
 	range->mapping = reserve(range->mapping_size);
@@ -371,8 +402,9 @@ near_status near__range_create(near__range *range, uint64_t reach_bytes, uint64_
 		return NEAR_E_SYSTEM;
 	}
 	range->chunk = range->books;
-	range->tree = (uint16_t *)((char *)range->books + chunks_size);
-	range->state = (uint8_t *)range->books + chunks_size + tree_size;
+	range->idle = (uint64_t *)((char *)range->books + chunks_size);
+	range->tree = (uint16_t *)((char *)range->books + chunks_size + idle_size);
+	range->state = (uint8_t *)range->books + chunks_size + idle_size + tree_size;
 	range->base = (char *)(((uintptr_t)range->mapping + NEAR__CHUNK - 1) / NEAR__CHUNK * NEAR__CHUNK);
 	range->side = range->base + reach_bytes;
 	range->side_end = range->side + side_bytes;

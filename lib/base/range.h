@@ -38,6 +38,7 @@ typedef struct near__range {
 	size_t books_size;
 	near__chunk *chunk;
 	uint16_t *tree;  /* least (512 - longest free run) below each node; node 1 is the root */
+	uint64_t *idle;  /* a bit per chunk: it may have pages that are free and backed */
 	uint8_t *state;  /* per chunk */
 	void *mapping;
 	size_t mapping_size;
@@ -60,10 +61,9 @@ void near__range_split(near__range *range, uint64_t first);
 void near__range_merge(near__range *range, uint64_t first);
 /* The run that holds `page`: its first page, and how many. False: the page is free. */
 bool near__range_run(const near__range *range, uint64_t page, uint64_t *first, uint64_t *pages);
-/* Gives free pages back to the system until at most cap_pages are backed, or none is left. */
-void near__range_shrink(near__range *range, uint64_t cap_pages);
-/* The free pages of one chunk go back to the system. Returns how many. */
-uint64_t near__range_purge(near__range *range, uint64_t chunk);
+/* Gives the free pages of up to chunks_max chunks to the system, while more than cap_pages are backed. True: there may be
+ * more to give. */
+bool near__range_shrink(near__range *range, uint64_t cap_pages, uint64_t chunks_max);
 /* `size` bytes of the side, 2 MiB aligned, zeroed; NULL when it is used up. Never comes back. */
 void *near__range_side(near__range *range, size_t size);
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -102,6 +104,21 @@ static uint64_t resident_bytes(const near__mem *mem, uint64_t reach)
 }
 
 /* ----------------------------------------------------------------------- blocks */
+
+/* What the essay of mem.c relies on; MALLOC_CONF must not reach our copy. */
+static void mem__the_allocators_options__are_ours(void **state)
+{
+	(void)state;
+	static const char *const off[] = { "opt.retain", "opt.tcache", "opt.cache_oblivious", "opt.background_thread" };
+	for (unsigned i = 0; i < sizeof(off) / sizeof(*off); i++) {
+		bool value = true;
+		size_t size = sizeof(value);
+		assert_int_equal(mallctl(off[i], &value, &size, NULL, 0), 0);
+		if (value)
+			fail_msg("%s is on", off[i]);
+	}
+	assert_int_equal(near__mem_good_size(16384), 16384);
+}
 
 static void mem_alloc__any_size__is_aligned_and_named_by_its_reference(void **state)
 {
@@ -376,6 +393,55 @@ static void mem__many_threads_at_the_bound__it_holds_and_all_comes_back(void **s
 	near__mem_release(c.mem);
 }
 
+/* ------------------------------------------------------------------------- fork */
+
+static _Atomic(uint32_t) forked;
+
+static void *allocate_until_forked(void *arg)
+{
+	near__mem *mem = arg;
+	uint64_t random = 1;
+	while (atomic_load(&forked) == 0) {
+		void *b = near__mem_alloc(mem, 16000 + (size_t)(near__random_next(&random) % 60000)); /* an extent each */
+		if (b != NULL)
+			near__mem_free(mem, b);
+	}
+	return NULL;
+}
+
+/* In the child, memory that was made before can still be given back: no lock is left held by a thread that is gone. */
+static void fork__while_others_allocate__the_child_can_allocate_and_free(void **state)
+{
+	(void)state;
+	near__mem *mem = NULL;
+	assert_int_equal(near__mem_create(64 * MIB, true, &mem), NEAR_OK);
+	pthread_t thread[2];
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, allocate_until_forked, mem), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		void *before = near__mem_alloc(mem, 20000);
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			(void)alarm(20); /* a lock that nobody gives back ends here */
+			near__mem_free(mem, before);
+			void *b = near__mem_alloc(mem, 30000);
+			if (b != NULL)
+				near__mem_free(mem, b);
+			near__mem_release(mem);
+			_exit(b != NULL ? 0 : 1);
+		}
+		int status = 0;
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		near__mem_free(mem, before);
+	}
+	atomic_store(&forked, 1);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	near__mem_release(mem);
+}
+
 /* -------------------------------------------------------------------- the bound */
 
 static void mem_charge__beside_blocks__shares_their_bound(void **state)
@@ -554,6 +620,7 @@ static void mem__cost__is_printed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mem__the_allocators_options__are_ours),
 		cmocka_unit_test(mem_alloc__any_size__is_aligned_and_named_by_its_reference),
 		cmocka_unit_test(mem_alloc__filled_to_refusal__most_of_the_limit_is_live),
 		cmocka_unit_test(mem_alloc__sizes_shift_ten_times__each_phase_reaches_the_limit),
@@ -561,6 +628,7 @@ int main(void)
 		cmocka_unit_test(mem_run__emptied__makes_room_for_another_size),
 		cmocka_unit_test(mem_stats__metadata__is_no_less_than_the_allocator_itself_reports),
 		cmocka_unit_test(mem__many_threads_at_the_bound__it_holds_and_all_comes_back),
+		cmocka_unit_test(fork__while_others_allocate__the_child_can_allocate_and_free),
 		cmocka_unit_test(mem_charge__beside_blocks__shares_their_bound),
 		cmocka_unit_test(mem_set_limit__lowered_and_raised__is_kept_from_then_on),
 		cmocka_unit_test(mem_create__a_limit_out_of_range__is_refused),
