@@ -55,6 +55,7 @@ typedef struct worker {
 	step *steps;
 	unsigned char *buffers, *value;
 	near_lookup *lookups;
+	uint64_t at, laps; /* where in the sequence, over all rounds */
 	/* of the last round */
 	uint64_t calls, gets, hits, fills, wrong;
 	int64_t begun_ns, ended_ns, cpu_ns;
@@ -187,13 +188,15 @@ static void call_timed(worker *w, const step *s)
 
 static void run_sequence(worker *w)
 {
-	uint64_t length = w->run->options->sequence, batch = w->run->options->batch, at = 0, calls = 0;
+	uint64_t length = w->run->options->sequence, batch = w->run->options->batch, at = w->at, calls = 0;
 	while (!atomic_load_explicit(&w->run->stop, memory_order_relaxed)) {
 		for (unsigned i = 1; i <= SAMPLE_EVERY; i++) {
 			const step *s = &w->steps[at];
 			at += batch;
-			if (at + batch > length)
+			if (at + batch > length) {
 				at = 0;
+				w->laps++;
+			}
 			if (i == SAMPLE_EVERY)
 				call_timed(w, s);
 			else if (batch > 1)
@@ -203,6 +206,7 @@ static void run_sequence(worker *w)
 		}
 		calls += SAMPLE_EVERY * batch;
 	}
+	w->at = at;
 	w->calls = calls;
 }
 
@@ -385,6 +389,7 @@ static void report_figures(bench_report *r, const run_state *run, round_figures 
 	bench_report_median(r, "p999_ns", f->p999, n, "ns, of a call");
 	bench_report_count(r, "samples", f->samples, "calls timed");
 	bench_report_count(r, "calls", f->calls, "");
+	bench_report_count(r, "sequence_laps", run->workers[0].laps, "times the first thread began its sequence again");
 	bench_report_count(r, "fills", f->fills, "puts");
 	bench_report_real(r, "fill_ns_per_put", run->fill_ns, "ns");
 	bench_report_real(r, "fill_cpu_ns_per_put", run->fill_cpu_ns, "ns of processor time");
@@ -470,7 +475,7 @@ static int check(const bench_command *command, run_state *run)
 
 static int l1_run(const bench_command *command, int argc, char *const *argv)
 {
-	l1_options o = {.items = 1000000, .value_size = 100, .threads = 1, .batch = 1, .repeat = 1, .sequence = 2000000,
+	l1_options o = {.items = 1000000, .value_size = 100, .threads = 1, .batch = 1, .repeat = 1, .sequence = 0,
 	                .seed = 1, .seconds = 3, .warm_up = 0.5, .capacity_fraction = 1, .keys = "uniform",
 	                .mix = "get:100"};
 	bench_arg table[] = {
@@ -490,8 +495,7 @@ static int l1_run(const bench_command *command, int argc, char *const *argv)
 		{"engine", BENCH_ARG_CHOICE, &o.engine, 0, 0, BENCH_ENGINE_CHOICES, "", "what is measured", false},
 		{"pin", BENCH_ARG_FLAG, &o.pin, 0, 0, NULL, NULL, "each thread to a CPU of its own", false},
 		{"small-pages", BENCH_ARG_FLAG, &o.small_pages, 0, 0, NULL, NULL, "do not ask for huge pages", false},
-		{"sequence", BENCH_ARG_COUNT, &o.sequence, 1000, 100000000, NULL, "N", "calls drawn per thread, then repeated",
-		 false},
+		{"sequence", BENCH_ARG_COUNT, &o.sequence, 0, 100000000, NULL, "N", "calls drawn per thread, then repeated (a loop); 0: 2M, or 8M where not all fits", false},
 		{"seed", BENCH_ARG_COUNT, &o.seed, 0, 1e15, NULL, "N", "of all that is drawn", false},
 		BENCH_COMMON_ARGS(o.common),
 	};
@@ -500,6 +504,8 @@ static int l1_run(const bench_command *command, int argc, char *const *argv)
 		return status;
 	if (bench_args_given(table, "memory") && bench_args_given(table, "capacity-fraction"))
 		return bench_usage(command, "--memory and --capacity-fraction say the same thing twice; give one");
+	if (o.sequence == 0)
+		o.sequence = o.capacity_fraction < 1 || o.memory > 0 ? 8000000 : 2000000;
 	o.sequence -= o.sequence % o.batch;
 	run_state run = {.options = &o, .engine = bench_engine_at(o.engine)};
 	/* Room for a value, a multiple of a line so that buffers of a batch share none. */
