@@ -1,7 +1,7 @@
 /* The I/O thread: one round after the other.
  *
  *   sleep (epoll) -> take the inbox -> events of both connections -> requests out of the inbox -> timers -> tick
- *                 -> close what is doomed -> write all that waits -> give the load back
+ *                 -> close what is doomed -> write all that waits
  *
  * Only this thread touches the connections. Handlers of the owner run inside a round and may send, reject, restart: all
  * of that takes effect later in the same round or in the next one, never below the caller's feet.
@@ -302,15 +302,6 @@ static void tick(near__redis *redis, bool anything)
 		on->tick(on->ctx, redis->now_ns);
 }
 
-static void release_load(near__redis *redis)
-{
-	if (redis->released == 0)
-		return;
-	/* relaxed: a bound, it orders nothing. */
-	atomic_fetch_sub_explicit(&redis->load, redis->released, memory_order_relaxed);
-	redis->released = 0;
-}
-
 /* Wakes the workers whose calls have ended. */
 static void wake_due(near__redis *redis)
 {
@@ -345,7 +336,6 @@ static void io_round(near__redis *redis)
 	for (int i = 0; i < count; i++)
 		if (events[i].data.ptr != NULL) /* NULL: the bell, which has done its work by waking us */
 			near__conn_event(events[i].data.ptr, events[i].events);
-	release_load(redis);
 	wake_due(redis); /* they may run while we go on */
 	accept_all(redis, oldest);
 	timers(redis);
@@ -357,7 +347,6 @@ static void io_round(near__redis *redis)
 		near__sub_lost(redis);
 	near__conn_flush(&redis->data);
 	near__conn_flush(&redis->sub);
-	release_load(redis);
 	wake_due(redis);
 }
 

@@ -43,6 +43,7 @@ typedef struct call {
 struct batch {
 	_Atomic(uint32_t) left;
 	_Atomic(uint32_t) refs;
+	uint64_t load; /* given back as a whole */
 	uint32_t turn; /* which of redis->turns its worker sleeps on */
 	call calls[];
 };
@@ -68,23 +69,30 @@ static void caller_leave(near__redis *redis)
 
 /* --- the bound */
 
-static bool load_add(near__redis *redis, uint64_t count, uint64_t bytes)
+static uint64_t load_of(uint64_t count, uint64_t bytes)
 {
-	uint64_t mine = (count << NEAR__LOAD_SHIFT) + bytes;
-	/* relaxed: a bound, it orders nothing. */
-	uint64_t before = atomic_fetch_add_explicit(&redis->load, mine, memory_order_relaxed);
-	uint64_t requests = before >> NEAR__LOAD_SHIFT;
-	uint64_t waiting = before & ((UINT64_C(1) << NEAR__LOAD_SHIFT) - 1);
-	bool fits = requests + count <= redis->config.pipeline_max &&
-	            (before == 0 || waiting + bytes <= NEAR__LOAD_BYTES_MAX);
-	if (!fits)
-		atomic_fetch_sub_explicit(&redis->load, mine, memory_order_relaxed);
-	return fits;
+	return (count << NEAR__LOAD_SHIFT) + bytes;
 }
 
-static void load_release(near__redis *redis, const near__request *request)
+static bool load_add(near__redis *redis, uint64_t count, uint64_t bytes)
 {
-	redis->released += (UINT64_C(1) << NEAR__LOAD_SHIFT) + request->wire_size;
+	/* relaxed: a bound, it orders nothing. */
+	uint64_t before = atomic_load_explicit(&redis->load, memory_order_relaxed);
+	do { /* lock-free: a CAS that fails is another's that did not */
+		uint64_t requests = before >> NEAR__LOAD_SHIFT;
+		uint64_t waiting = before & ((UINT64_C(1) << NEAR__LOAD_SHIFT) - 1);
+		if (requests + count > redis->config.pipeline_max)
+			return false;
+		if (before != 0 && waiting + bytes > NEAR__LOAD_BYTES_MAX)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&redis->load, &before, before + load_of(count, bytes),
+	                                                memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
+static void load_release(near__redis *redis, uint64_t load)
+{
+	atomic_fetch_sub_explicit(&redis->load, load, memory_order_relaxed); /* relaxed: as above */
 }
 
 /* --- calls: the I/O thread's side */
@@ -101,7 +109,6 @@ static void call_end(near__redis *redis, near__request *request, near_status sta
 	call *c = (call *)request;
 	batch *b = c->batch;
 	near__verdict verdict = near__breaker_judge(reply);
-	load_release(redis, request);
 	c->status = status;
 	c->reply = reply;
 	uint32_t state = CALL_WAITING;
@@ -113,6 +120,10 @@ static void call_end(near__redis *redis, near__request *request, near_status sta
 	} else {
 		near__reply_free(reply);
 	}
+	/* The load goes back before the worker comes back, so that it finds room for its next call. relaxed: only this
+	 * thread counts `left` down. */
+	if ((atomic_load_explicit(&b->left, memory_order_relaxed) & LEFT_COUNT) == 1)
+		load_release(redis, b->load);
 	/* REDIS-LEFT, acq_rel: pairs with batch_wait, both ways: it sees the ends, or we see that it sleeps. */
 	uint32_t left = atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel);
 	NEAR_DEBUG_ASSERT((left & LEFT_COUNT) > 0);
@@ -157,6 +168,7 @@ static batch *batch_make(const near__command *commands, size_t count, int64_t de
 		atomic_init(&c->state, CALL_WAITING);
 		wire = end;
 	}
+	b->load = load_of(count, wire_size);
 	*bytes = wire_size;
 	return b;
 }
@@ -260,7 +272,7 @@ void near__redis_call_many(near__redis *redis, const near__command *commands, si
 		refuse_all(count, NEAR_E_UNAVAILABLE, statuses, replies);
 		return;
 	}
-	size_t most = (size_t)redis->config.pipeline_max / 2;
+	size_t most = (size_t)(redis->config.pipeline_max + 1) / 2; /* so that one caller alone never finds it full */
 	for (size_t done = 0; done < count;) {
 		size_t part = count - done < most ? count - done : most;
 		near_status status =
@@ -295,7 +307,7 @@ static void post_end(near__redis *redis, near__request *request, near_status sta
 	post *p = (post *)request;
 	(void)status;
 	(void)reply;
-	load_release(redis, request);
+	load_release(redis, load_of(1, 0));
 	p->run(p->ctx);
 	free(p);
 }

@@ -64,7 +64,6 @@ struct near__redis {
 	int64_t tick_ns;       /* next tick */
 	uint64_t random;
 	uint32_t due;          /* turns with a sleeper to be woken, a bit each */
-	uint64_t released;     /* to be taken off `load` at the end of the round */
 	near__request_list dead; /* to be ended with NEAR_E_UNAVAILABLE: never sent */
 	near__send *sends;     /* the owner's commands, with their asker still waiting */
 	int64_t sends_ns;      /* no deadline of theirs is earlier */

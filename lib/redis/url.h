@@ -1,5 +1,5 @@
-/* Where Redis is: parsing of redis://[user[:password]@]host[:port][/db], redis://:password@..., unix://path[?db=N],
- * with percent-encoding, IPv6 in brackets. rediss:// (TLS), lists (Cluster) and sentinel:// are recognised and answered
+/* Where Redis is: parsing of redis://[user[:password]@]host[:port][/db] and unix://[user[:password]@]path, both with
+ * ?db=N if wanted and with percent-encoding, IPv6 in brackets. rediss:// (TLS), lists (Cluster) and sentinel:// are recognised and answered
  * with a clear "not supported by this build" until their room is there. */
 #ifndef NEAR_REDIS_URL_H
 #define NEAR_REDIS_URL_H
