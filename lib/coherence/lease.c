@@ -166,15 +166,24 @@ static void take_positions(near__coherence *c, const near__reply *reply)
 	ping_the_behind(c);
 }
 
+/* The namespace has another number of shards: true, and the connection is given up. */
+static bool shards_differ(near__coherence *c, const near__reply *reply)
+{
+	size_t size;
+	const char *text = near__reply_bytes(reply, &size);
+	if (text == NULL || size <= 11 || memcmp(text, "NEARSHARDS ", 11) != 0)
+		return false;
+	near__sync_reject(c, "%s was made with %.*s shards, here NEARCACHE_SHARDS is %u: give every process the same, or "
+		                  "raise NEARCACHE_VERSION", c->prefix, (int)(size - 11), text + 11, c->shards);
+	return true;
+}
+
 static void greeting_refused(near__coherence *c, const near__reply *reply)
 {
 	size_t size;
 	const char *text = near__reply_bytes(reply, &size);
 	if (text == NULL)
 		near__sync_reject(c, "an answer to the first step that makes no sense");
-	else if (size > 11 && memcmp(text, "NEARSHARDS ", 11) == 0)
-		near__sync_reject(c, "%s was made with %.*s shards, here NEARCACHE_SHARDS is %u: give every process the same, or "
-		                  "raise NEARCACHE_VERSION", c->prefix, (int)(size - 11), text + 11, c->shards);
 	else
 		near__sync_reject(c, "the first step was refused: %.*s", (int)size, text);
 }
@@ -202,6 +211,8 @@ static void position_answered(void *ctx, near_status status, const near__reply *
 	} else if (status != NEAR_OK) {
 		if (greeting)
 			near__sync_reject(c, "no answer to the first step (%s)", near_status_name(status));
+	} else if (shards_differ(c, reply)) {
+		return;
 	} else if (!position_makes_sense(c, reply)) {
 		if (greeting)
 			greeting_refused(c, reply);

@@ -249,17 +249,18 @@ static const char tag[] =
 	"end\n";
 
 /* K: meta, log of each shard in turn. -> {ms of Redis's clock, inc, seq, inc, seq, ...}, or an error where the namespace
- * was made with another number of shards: a key would have two homes. */
+ * was made with another number of shards (every number of them has a first one, which knows): a key would have two
+ * homes. */
 static const char position[] =
 	"local function position(K, A)\n"
 	"	local r = {now_ms()}\n"
 	"	for i = 1, #K, 2 do\n"
 	"		local inc, seq = enter(K[i], K[i + 1], A)\n"
-	"		local n = redis.call('HGET', K[i], 'n')\n"
-	"		if n ~= A[3] then return redis.error_reply('NEARSHARDS ' .. tostring(n)) end\n"
-	"		r[#r + 1] = inc\n"
-	"		r[#r + 1] = seq\n"
+	"		r[i + 1] = inc\n"
+	"		r[i + 2] = seq\n"
 	"	end\n"
+	"	local n = redis.call('HGET', K[1], 'n')\n"
+	"	if n ~= A[3] then return redis.error_reply('NEARSHARDS ' .. tostring(n)) end\n"
 	"	return r\n"
 	"end\n";
 

@@ -221,10 +221,9 @@ static void on_greet(void *ctx, const char *run_id)
 static void on_lost(void *ctx, const char *why)
 {
 	near__coherence *c = ctx;
-	bool was_ready = c->phase == NEAR__PHASE_READY;
+	bool was_ready = atomic_exchange(&c->ready, false);
 	c->conn++;
 	c->phase = NEAR__PHASE_DOWN;
-	atomic_store(&c->ready, false);
 	near__lease_forget(c);
 	if (was_ready && c->config.news.down != NULL)
 		c->config.news.down(c->config.news.ctx, why);

@@ -639,14 +639,14 @@ static void tags__of_every_stripe__reach_a_late_comer(void **state)
 static void redis_paused__lease_runs_to_its_end_and_comes_back(void **state)
 {
 	(void)state;
-	peer *a = peer_open_with(server, &(peer_options){ .lease_ms = 400 });
+	peer *a = peer_open_with(server, &(peer_options){ .lease_ms = 1500 });
 	peer_ready(a);
 	redis_server_pause(server);
 	int64_t paused_ns = near__now_ns();
 	assert_true(near__coherence_lease_until(a->c) > near__coarse_ns()); /* goes on */
 	PEER_UNTIL(near__coarse_ns() >= near__coherence_lease_until(a->c));
 	/* No question asked after the pause can have been answered. */
-	assert_true(near__coherence_lease_until(a->c) <= paused_ns + 400 * NEAR__MS_NS - NEAR__COARSE_NS);
+	assert_true(near__coherence_lease_until(a->c) <= paused_ns + 1500 * NEAR__MS_NS - NEAR__COARSE_NS);
 	redis_server_resume(server);
 	peer_ready(a);
 	assert_true(near__coherence_shard_lease_until(a->c, 0) >= near__coherence_lease_until(a->c));
@@ -656,7 +656,7 @@ static void redis_paused__lease_runs_to_its_end_and_comes_back(void **state)
 static void lease__is_renewed_while_all_is_well_and_never_lapses(void **state)
 {
 	(void)state;
-	peer *a = peer_open_with(server, &(peer_options){ .lease_ms = 2000, .shards = 16 });
+	peer *a = peer_open_with(server, &(peer_options){ .lease_ms = 4000, .shards = 16 });
 	peer_ready(a);
 	uint64_t renewals = peer_stat(a, NEAR__STAT_lease_renewals);
 	while (peer_stat(a, NEAR__STAT_lease_renewals) < renewals + 4) {
@@ -770,6 +770,14 @@ static void shards__another_number_than_the_namespace_has__is_refused_in_words(v
 	uint64_t inc = incarnation_of(a, "k");
 	(void)peer_invalidate(a, "k");
 	assert_int_equal(incarnation_of(a, "k"), inc);
+	/* One that is connected already finds out by its next question, leaves, and comes back when it is right again. */
+	server_run("HSET test:v1~m:0 n %s", "8");
+	PEER_UNTIL(peer_get(a, &a->downs) == 1);
+	assert_false(near__redis_is_up(near__coherence_redis(a->c)));
+	server_run("HSET test:v1~m:0 n %s", "4");
+	PEER_UNTIL(peer_get(a, &a->ups) == 2);
+	peer_ready(a);
+	assert_int_equal(peer_get(a, &a->flushed), 0);
 	peer_close(a);
 	peer_close(b);
 }
