@@ -3,8 +3,8 @@
  * The read side of a get is two loads when all is well: the shortest lease of all shards, and the highest floor. Only
  * when the first has run out, or the second is above an entry's as-of, a get looks at the entry's own shard.
  *
- * Memory: per shard one line for readers, NEAR__KEY_STRIPES + NEAR__TAG_STRIPES words (160 KiB of addresses; pages of it
- * become real when something is invalidated), and some names. */
+ * Memory: per shard one line for readers, NEAR__KEY_STRIPES + NEAR__TAG_STRIPES words (160 KiB of addresses; pages of
+ * it become real when something is invalidated), and some names. */
 #include "coherence/room.h"
 
 #include <inttypes.h>

@@ -8,17 +8,17 @@
  *   the PONG                 still behind -> a message was lost without a sound: resync
  *   no PONG                  the subscription is dead: make it again, resync meanwhile
  *
- * Why it holds. Let an invalidation have sequence q and be acknowledged at time t, and let a lease that was asked at t_s
- * serve a hit at u. If t <= t_s, Redis had counted q before it answered, so the position asked for is at least q;
- * positions are applied without a hole, so q was applied (raised and dropped) before the lease was stored, and COH-LEASE
- * shows it to whoever sees the lease: the hit is not older than q. If t > t_s then u < t_s + T < t + T.
+ * Why it holds. Let an invalidation have sequence q and be acknowledged at time t, and let a lease that was asked at
+ * t_s serve a hit at u. If t <= t_s, Redis had counted q before it answered, so the position asked for is at least q;
+ * positions are applied without a hole, so q was applied (raised and dropped) before the lease was stored, and
+ * COH-LEASE shows it to whoever sees the lease: the hit is not older than q. If t > t_s then u < t_s + T < t + T.
  *
- * t_s is taken before the question is sent, so a slow network shortens the lease and never stretches it. The coarse clock
- * that a get reads is late by up to NEAR__COARSE_NS, which is taken off here once. Nothing revokes a lease early: that
- * would gain nothing (it says only "as of t_s") and would cost the L1 on every hiccup of Redis.
+ * t_s is taken before the question is sent, so a slow network shortens the lease and never stretches it. The coarse
+ * clock that a get reads is late by up to NEAR__COARSE_NS, which is taken off here once. Nothing revokes a lease early:
+ * that would gain nothing (it says only "as of t_s") and would cost the L1 on every hiccup of Redis.
  *
- * PONG: Redis writes a subscriber's messages and answers in one order. The PING is sent after the position was answered,
- * hence every message of it precedes the PONG on that connection, or was lost. */
+ * PONG: Redis writes a subscriber's messages and answers in one order. The PING is sent after the position was
+ * answered, hence every message of it precedes the PONG on that connection, or was lost. */
 #include "coherence/room.h"
 
 #include <inttypes.h>
@@ -250,8 +250,8 @@ void near__lease_ask(near__coherence *c)
 	c->position_due_ns = c->position_ns + LEASE_NS(c) / 3;
 	bool greeting = c->phase == NEAR__PHASE_ASKING;
 	int64_t patience = greeting ? NEAR__RESYNC_MS * NEAR__MS_NS : LEASE_NS(c);
-	near__redis_send(c->redis, &command, greeting ? NEAR__REDIS_GREETING : 0, c->position_ns + patience, position_answered,
-	                 c);
+	near__redis_send(c->redis, &command, greeting ? NEAR__REDIS_GREETING : 0, c->position_ns + patience,
+	                 position_answered, c);
 }
 
 void near__lease_tick(near__coherence *c, int64_t now_ns)

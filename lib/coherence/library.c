@@ -4,8 +4,8 @@
  *   near1_<digest>_invalidate  function
  *
  * Redis keeps function names unique over all libraries, so the digest is in both: processes with different texts (an
- * upgrade, one after the other) load theirs beside each other. A library stays in Redis (and in its RDB, AOF and replicas)
- * until somebody deletes it: some 10 KB each, one per text ever used.
+ * upgrade, one after the other) load theirs beside each other. A library stays in Redis (and in its RDB, AOF and
+ * replicas) until somebody deletes it: some 10 KB each, one per text ever used.
  *
  * Source: https://redis.io/docs/latest/commands/function-load/ */
 #include "coherence/room.h"

@@ -3,8 +3,8 @@
  * and whatever deviates is malformed.
  *
  * What is malformed is ignored, which is safe: a change whose message was garbled leaves a gap in the sequence. What is
- * well formed but of a later version, or of a kind that this version does not know, is not: it is reported as UNKNOWN and
- * the shard treats it as "anything may have changed".
+ * well formed but of a later version, or of a kind that this version does not know, is not: it is reported as UNKNOWN
+ * and the shard treats it as "anything may have changed".
  *
  * Pure functions; any thread. Cost: one pass over some 50 bytes. */
 #include "coherence/room.h"

@@ -10,8 +10,8 @@
  * Why a message may be handled at any moment, whatever else is under way (no subscription confirmed yet, a replay being
  * waited for): within one incarnation the changes are one line, (inc, q) names one change for ever, and nothing but the
  * next one of the line is ever applied. A message that is dropped because it does not fit makes its receiver ask for a
- * replay *after* it was seen, and Redis's position then is at least the message's: nothing it told is lost. A forged one
- * costs one question.
+ * replay *after* it was seen, and Redis's position then is at least the message's: nothing it told is lost. A forged
+ * one costs one question.
  *
  * pos = generation << NEAR__SEQ_BITS | applied. A generation is a stretch of the line without a hole; a new one begins
  * whenever the line cannot be proved whole, and its floor (generation, 0) puts everything older below: a flush in O(1).
@@ -20,11 +20,11 @@
  *
  * Order of an application, and why:
  *   1. iv (or the tag's stripe) is raised      2. full fence      3. drop      4. pos is published
- *   1-2-3 against the fill's publish-fence-look: COH-FENCE, one of the two sees the other. 4 last: a reader that takes its
- *   p0 from the new pos asks Redis after the change; one that took the old p0 is refused by iv.
+ *   1-2-3 against the fill's publish-fence-look: COH-FENCE, one of the two sees the other. 4 last: a reader that takes
+ *   its p0 from the new pos asks Redis after the change; one that took the old p0 is refused by iv.
  *
- * When the generations are used up (a million flushes of one shard) it stays without incarnation and lease: L1 and L2 are
- * then not used for its keys until the cache is opened anew. Wrapping around would make old entries look new. */
+ * When the generations are used up (a million flushes of one shard) it stays without incarnation and lease: L1 and L2
+ * are then not used for its keys until the cache is opened anew. Wrapping around would make old entries look new. */
 #include "coherence/room.h"
 
 #include <string.h>
@@ -181,7 +181,8 @@ near__verdict near__shard_message(near__shard *s, const near__message *m)
 		near__log_write(&c->config.redis.log, NEAR_LOG_WARN, "coherence: a malformed message on %s", s->channel);
 		return NEAR__VERDICT_DONE;
 	case NEAR__MESSAGE_UNKNOWN:
-		near__log_write(&c->config.redis.log, NEAR_LOG_WARN, "coherence: a message of a later version on %s", s->channel);
+		near__log_write(&c->config.redis.log, NEAR_LOG_WARN, "coherence: a message of a later version on %s",
+		                s->channel);
 		return NEAR__VERDICT_DOUBT;
 	case NEAR__MESSAGE_FILLED:
 		if (news->filled != NULL)

@@ -1,16 +1,17 @@
 /* How a step is asked for: the FCALL's arguments, the answer's parts, and what a refusal means.
  *
- * A step whose function Redis does not know (FUNCTION FLUSH by somebody, a new server) has not run: the caller loads the
- * library and asks once more, within the same deadline.
+ * A step whose function Redis does not know (FUNCTION FLUSH by somebody, a new server) has not run: the caller loads
+ * the library and asks once more, within the same deadline.
  *
- * Error replies come in two sorts. Those that say "not now, not here" (full, read-only, loading, no permission, ...) are
- * NEAR_E_UNAVAILABLE: the caller goes on as if Redis were away. Everything else is NEAR_E_REDIS: unexpected, worth a look.
+ * Error replies come in two sorts. Those that say "not now, not here" (full, read-only, loading, no permission, ...)
+ * are NEAR_E_UNAVAILABLE: the caller goes on as if Redis were away. Everything else is NEAR_E_REDIS: unexpected, worth
+ * a look.
  *
  * Nonces: a counter that starts at random bits of the system per instance, mixed as splitmix64 does: distinct for 2^64
  * steps, independent between processes and after fork, because a child opens an instance of its own.
  *
- * The last error's text is kept in a sequence lock without waiting: a writer that finds another at work gives up its own
- * text, a reader tries a bounded number of times. No thread can hold up another one with it. */
+ * The last error's text is kept in a sequence lock without waiting: a writer that finds another at work gives up its
+ * own text, a reader tries a bounded number of times. No thread can hold up another one with it. */
 #include "coherence/room.h"
 
 #include <inttypes.h>

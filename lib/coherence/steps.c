@@ -3,9 +3,9 @@
  * Each is one round trip. None is repeated here but when its function was not there: an invalidation may be repeated by
  * whoever gets a timeout (it is idempotent), a put may not (repeat it as an invalidation).
  *
- * Positions in answers are of the incarnation that Redis named; they become pos words of the generation that this process
- * is in, or 0 when it does not know that incarnation yet. Then nothing it could raise would mean anything: the shard is
- * about to be flushed. */
+ * Positions in answers are of the incarnation that Redis named; they become pos words of the generation that this
+ * process is in, or 0 when it does not know that incarnation yet. Then nothing it could raise would mean anything: the
+ * shard is about to be flushed. */
 #include "coherence/room.h"
 
 #include <string.h>
@@ -157,7 +157,8 @@ near_status near__coherence_put(near__coherence *c, const near__step *step, cons
 	if (status != NEAR_OK)
 		return status;
 	int64_t code = near__reply_integer(near__reply_at(reply, 0));
-	if (near__reply_is(near__reply_at(reply, 0)) != NEAR__REPLY_INTEGER || !near__step_read(reply, 1, &incarnation, &seq))
+	if (near__reply_is(near__reply_at(reply, 0)) != NEAR__REPLY_INTEGER ||
+	    !near__step_read(reply, 1, &incarnation, &seq))
 		return strange_answer(c, reply);
 	near__reply_free(reply);
 	return put_answered(c, step, put, code, incarnation, seq, pos, retry);
@@ -221,8 +222,9 @@ static bool token_answer(near__reply *reply, near__token *token, near__token_ans
 	}
 }
 
-near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen, uint64_t token_ms,
-                                  near__token_answer *answer, near__token *token, near__reply **value, uint64_t *wait_ms)
+near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen,
+                                  uint64_t token_ms, near__token_answer *answer, near__token *token,
+                                  near__reply **value, uint64_t *wait_ms)
 {
 	near__args a;
 	near__reply *reply = NULL;
@@ -258,8 +260,8 @@ near_status near__coherence_token(near__coherence *c, const near__step *step, ch
 	return NEAR_OK;
 }
 
-near_status near__coherence_fill(near__coherence *c, const near__step *step, const near__token *token, const void *envelope,
-                                 size_t envelope_size, uint64_t life_ms)
+near_status near__coherence_fill(near__coherence *c, const near__step *step, const near__token *token,
+                                 const void *envelope, size_t envelope_size, uint64_t life_ms)
 {
 	near__args a;
 	near__reply *reply = NULL;

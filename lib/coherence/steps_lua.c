@@ -9,15 +9,15 @@
  *   inc      the incarnation, 16 hex digits; in an envelope 8 bytes, little endian.
  *   Answers  arrays of plain values; codes are given at each function.
  *
- * A step is atomic because Redis runs one script at a time; where one could fail half way, what is said to be done comes
- * last (in `put`: SET, which may be refused, before the sequence moves).
+ * A step is atomic because Redis runs one script at a time; where one could fail half way, what is said to be done
+ * comes last (in `put`: SET, which may be refused, before the sequence moves).
  *
- * Offsets of envelope fields are literals here: they are those of l2/l2.h plus 1, because Lua counts from 1. The rooms do
- * not know each other; a test holds the two against each other. Bytes are compared by = only: Lua's < on strings asks the
- * server's locale.
+ * Offsets of envelope fields are literals here: they are those of l2/l2.h plus 1, because Lua counts from 1. The rooms
+ * do not know each other; a test holds the two against each other. Bytes are compared by = only: Lua's < on strings
+ * asks the server's locale.
  *
- * `allow-oom` is on the steps that a full Redis must not stop: invalidations, and what repairs. A put, a token or a fill
- * may be refused.
+ * `allow-oom` is on the steps that a full Redis must not stop: invalidations, and what repairs. A put, a token or a
+ * fill may be refused.
  *
  * Cost per step on the machine at hand: see tests/integration/test_coherence_cost.c.
  * Sources: https://redis.io/docs/latest/develop/interact/programmability/functions-intro/ and .../lua-api/ */
@@ -25,8 +25,8 @@
 
 /* ------------------------------------------------------------------ incarnation */
 
-/* A new incarnation: nothing that was said under the old one counts any more. Everyone who listens is told. The channel's
- * name follows from the hash's: a namespace holds no '~', so the first one is ours. */
+/* A new incarnation: nothing that was said under the old one counts any more. Everyone who listens is told. The
+ * channel's name follows from the hash's: a namespace holds no '~', so the first one is ours. */
 static const char renew[] =
 	"local function renew(meta, log, A)\n"
 	"	redis.call('DEL', meta, log)\n"
@@ -101,8 +101,8 @@ static const char heads[] =
 	"	return t[1] * 1000 + math.floor(t[2] / 1000)\n"
 	"end\n";
 
-/* Has a tag of this envelope been invalidated since its as-of? `tags`: what follows the head, or more. The stripe of a tag
- * is its hash modulo 16384. */
+/* Has a tag of this envelope been invalidated since its as-of? `tags`: what follows the head, or more. The stripe of a
+ * tag is its hash modulo 16384. */
 static const char tagged[] =
 	"local function overtaken(meta, head, tags)\n"
 	"	local n, fields = string.byte(head, 8), {}\n"
@@ -200,8 +200,8 @@ static const char token[] =
 	"	return {2, inc, mode == 'm' and ours(head, inc) and redis.call('GET', K[4])}\n"
 	"end\n";
 
-/* K: meta, log, token, data. A: 4 channel, 5 writer, 6 key, 7 token, 8 envelope, 9 life in ms. -> 1 stored, 0 overtaken.
- * The token was deleted by any invalidation since it was granted; its incarnation is the envelope's. */
+/* K: meta, log, token, data. A: 4 channel, 5 writer, 6 key, 7 token, 8 envelope, 9 life in ms. -> 1 stored, 0
+ * overtaken. The token was deleted by any invalidation since it was granted; its incarnation is the envelope's. */
 static const char fill[] =
 	"local function fill(K, A)\n"
 	"	local inc = enter(K[1], K[2], A)\n"
@@ -248,9 +248,9 @@ static const char tag[] =
 	"	return {inc, seq}\n"
 	"end\n";
 
-/* K: meta, log of each shard in turn. -> {ms of Redis's clock, inc, seq, inc, seq, ...}, or an error where the namespace
- * was made with another number of shards (every number of them has a first one, which knows): a key would have two
- * homes. */
+/* K: meta, log of each shard in turn. -> {ms of Redis's clock, inc, seq, inc, seq, ...}, or an error where the
+ * namespace was made with another number of shards (every number of them has a first one, which knows): a key would
+ * have two homes. */
 static const char position[] =
 	"local function position(K, A)\n"
 	"	local r = {now_ms()}\n"

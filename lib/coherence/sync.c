@@ -10,8 +10,8 @@
  * A replay asked while one is on its way is remembered (`again`) and asked when that one ends, so there is one question
  * per shard at any time, and what made us ask is always older than the question that answers it.
  *
- * Answers that belong to a former connection are ignored: near__redis_send calls back for each question exactly once, so
- * `running` always ends. */
+ * Answers that belong to a former connection are ignored: near__redis_send calls back for each question exactly once,
+ * so `running` always ends. */
 #include "coherence/room.h"
 
 #include <inttypes.h>
@@ -154,7 +154,8 @@ void near__sync_shard(near__shard *s)
 static void load_answered(void *ctx, near_status status, const near__reply *reply)
 {
 	near__coherence *c = ctx;
-	bool done = status == NEAR_OK && (near__reply_is(reply) != NEAR__REPLY_ERROR || near__library_is_there_already(reply));
+	bool refused = near__reply_is(reply) == NEAR__REPLY_ERROR && !near__library_is_there_already(reply);
+	bool done = status == NEAR_OK && !refused;
 	c->loading = false;
 	if (c->phase == NEAR__PHASE_DOWN)
 		return;

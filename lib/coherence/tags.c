@@ -1,11 +1,11 @@
-/* Invalidation of a tag. Entries of a tag lie in all shards, so the change is logged in all of them, one step each, sent
- * as one pipeline. Each shard then orders it among its own changes, and a value is valid if its as-of in *its* shard is
- * not below the tag's position *there*.
+/* Invalidation of a tag. Entries of a tag lie in all shards, so the change is logged in all of them, one step each,
+ * sent as one pipeline. Each shard then orders it among its own changes, and a value is valid if its as-of in *its*
+ * shard is not below the tag's position *there*.
  *
  * What is remembered of tags is bounded: NEAR__TAG_STRIPES sequences per shard, here and in the shard's hash in Redis,
  * each the last invalidation of any tag of that stripe. Two tags of one stripe invalidate each other's older values,
- * which costs loads and is never wrong. A hash that is lost takes the incarnation with it, and every tagged value too, so
- * the tags need no guard of their own.
+ * which costs loads and is never wrong. A hash that is lost takes the incarnation with it, and every tagged value too,
+ * so the tags need no guard of their own.
  *
  * When some shards answer and others do not, the status is the worst one, and the caller asks again: a tag invalidated
  * twice is invalidated. */

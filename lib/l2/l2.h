@@ -17,8 +17,8 @@
  *  40  8  version of the value, 0 none
  *  48  4  delta: measured cost of the load in us, 0 none
  *  52  4  payload size
- *  56  8  XXH3 of bytes 0..55 with the mark taken as 0, tags, payload, seeded with the shared hash of the key, so that a
- *         value that was moved under another key does not decode
+ *  56  8  XXH3 of bytes 0..55 with the mark taken as 0, tags, payload, seeded with the shared hash of the key, so
+ *         that a value that was moved under another key does not decode
  *  64  8n tags: shared hash of each
  */
 #ifndef NEAR_L2_L2_H
@@ -41,7 +41,7 @@ typedef struct near__envelope {
 	uint32_t delta_us, flags;
 	bool marked_stale;
 	uint32_t tag_count;
-	const uint64_t *tags;  /* encode: the caller's; decode: unaligned bytes inside the input, read with near__envelope_tag */
+	const uint64_t *tags; /* encode: the caller's; decode: unaligned bytes of the input, see near__envelope_tag */
 	const void *payload;
 	size_t payload_size;
 } near__envelope;
@@ -49,7 +49,8 @@ typedef struct near__envelope {
 size_t near__envelope_size(const near__envelope *envelope);
 /* Writes near__envelope_size bytes to `out`. */
 void near__envelope_write(const near__envelope *envelope, const void *key, size_t key_size, void *out);
-/* Points into `bytes`. False: not an envelope of ours, of another version, damaged, or another key's. Any bytes are safe. */
+/* Points into `bytes`. False: not an envelope of ours, of another version, damaged, or another key's. Any bytes are
+ * safe. */
 bool near__envelope_read(const void *bytes, size_t size, const void *key, size_t key_size, near__envelope *envelope);
 uint64_t near__envelope_tag(const near__envelope *envelope, uint32_t i);
 /* The checksum that the bytes carry, unchecked: names the bytes that the token step ('x') or a touch is about; 0 when

@@ -1,5 +1,6 @@
-/* Any bytes as a message, as an entry of the log, and as a channel's name: the reader touches nothing outside of them, and
- * what it takes for good is in range. Half of the inputs get a right beginning, so that the later fields are reached. */
+/* Any bytes as a message, as an entry of the log, and as a channel's name: the reader touches nothing outside of them,
+ * and what it takes for good is in range. Half of the inputs get a right beginning, so that the later fields are
+ * reached. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -171,7 +171,8 @@ static inline peer *peer_open_with(redis_server *server, const peer_options *o)
 		.shards = o->shards != 0 ? o->shards : 4,
 		.lease_ms = o->lease_ms != 0 ? o->lease_ms : 1000,
 		.log_max = o->log_max != 0 ? o->log_max : 10000,
-		.news = { p, o->drop != NULL ? o->drop : peer_on_drop, peer_on_filled, peer_on_flushed, peer_on_gap, peer_on_up, peer_on_down },
+		.news = { p, o->drop != NULL ? o->drop : peer_on_drop, peer_on_filled, peer_on_flushed, peer_on_gap, peer_on_up,
+		          peer_on_down },
 	};
 	near_error error;
 	const char *url = o->url != NULL ? o->url : redis_server_url(server);

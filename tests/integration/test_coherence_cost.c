@@ -1,5 +1,5 @@
-/* What a step costs Redis: processor time per operation with four processes listening, printed beside a plain SET and a SET
- * with PUBLISH of the same run. The bounds are ten times what was measured, so only a step that has become another
+/* What a step costs Redis: processor time per operation with four processes listening, printed beside a plain SET and a
+ * SET with PUBLISH of the same run. The bounds are ten times what was measured, so only a step that has become another
  * algorithm (a scan, say) fails here. */
 #include "coherence_peer.h"
 

@@ -1,9 +1,10 @@
 /* Histories: several processes read through and write at once, while messages are lost, connections killed and Redis's
  * data taken away; every read is held against what had been acknowledged.
  *
- *   source    one version per key in memory shared by all processes; a write raises it, then invalidates until acknowledged,
- *             then notes when
- *   L1        one slot per key and process, lock-free, by the rules of coherence.h: p0, publish, fence, look; dropped by news
+ *   source    one version per key in memory shared by all processes; a write raises it, then invalidates until
+ *             acknowledged, then notes when
+ *   L1        one slot per key and process, lock-free, by the rules of coherence.h: p0, publish, fence, look; dropped
+ *             by news
  *   promise 1 a hit under a lease that was asked for at time u is not older than what was acknowledged before u - lease
  *   promise 2 a value of the present incarnation in Redis, asked for at time g, is not older than what was acknowledged
  *             before g: no fill survives an invalidation that overtook it
