@@ -181,7 +181,7 @@ bool goods_sealed(const char *page, size_t size)
 	uint64_t sum;
 
 	return size > BODY_AT && memcmp(page, PAGE_HEAD, SUM_AT) == 0 && hex_read(page + SUM_AT, &sum) &&
-	       memcmp(page + SUM_AT + 16, PAGE_HEAD + SUM_AT + 16, BODY_AT - SUM_AT - 16) == 0 &&
+	       memcmp(page + SUM_AT + 16, &PAGE_HEAD[SUM_AT + 16], BODY_AT - SUM_AT - 16) == 0 &&
 	       sum == goods_sum(page + BODY_AT, size - BODY_AT);
 }
 
