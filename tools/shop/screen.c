@@ -169,9 +169,8 @@ static void draw_head(const struct run *run)
 	double done = run_seconds(run, now_ns()), all = run_seconds(run, run->end);
 	unsigned width = columns > 60 ? (columns - 44 < 40 ? columns - 44 : 40) : 10;
 
-	LINE("%snearcache demo%s  %u workers x %u threads, %s articles in SQLite, Zipf %.2f, %.3g %% writes, lease %llu ms",
-	     paint.bold, paint.plain, config->workers, config->threads, text_count(config->rows), config->zipf, config->writes_percent,
-	     (unsigned long long)config->lease_ms);
+	LINE("%snearcache demo%s  %u workers x %u threads, %s articles, Zipf %.2f, %.3g %% writes", paint.bold, paint.plain,
+	     config->workers, config->threads, text_count(config->rows), config->zipf, config->writes_percent);
 	LINE("%s[%d/%d] %-29s%s %s%s%s %.0f s of %.0f s", paint.bold, run->stage + 1, STAGES, stages[run->stage].title, paint.plain,
 	     paint.dim, bar(all > 0 ? done / all : 0, width), paint.plain, done, all);
 	LINE(" ");
@@ -206,19 +205,21 @@ static void draw_latency(const struct run *run, const struct sample *now, unsign
 	if (run->stage > BARE)
 		LINE("%-*s p50 %-8s p99 %-8s longest %-8s", LABEL, "  without cache", text_time(spread_quantile(bare, 0.5)),
 		     text_time(spread_quantile(bare, 0.99)), text_time(bare->max));
-	LINE("%-*s %8s/s acknowledged p50 %-8s gone everywhere p50 %-8s p99 %s", LABEL, "invalidations", text_count(now->writes),
-	     text_time(spread_quantile(&figures->sum.invalidate, 0.5)), text_time(spread_quantile(&figures->all, 0.5)),
-	     text_time(spread_quantile(&figures->all, 0.99)));
+	LINE("%-*s %8s /s, answered in %s, gone everywhere in %s", LABEL, "invalidations", text_count(now->writes),
+	     text_time(spread_quantile(&figures->sum.invalidate, 0.5)),
+	     figures->all.count > 0 ? text_time(spread_quantile(&figures->all, 0.5)) : "-");
 }
 
 static void draw_promises(const struct run *run, const struct sample *now)
 {
 	const struct sum *total = &run->total;
 
-	LINE("%-*s %s beyond the lease   %s inside it (oldest %s)   %s flagged   %s wrong", LABEL, "stale reads",
-	     text_count((double)total->beyond), text_count((double)total->older), text_time(total->age.max),
-	     text_count((double)total->flagged), text_count((double)total->wrong));
-	LINE("%-*s %s%s%s   connected %u of %u   queued invalidations %s", LABEL, "Redis",
+	LINE("%-*s %s%8s%s beyond the lease of %llu ms, %s wrong values", LABEL, "stale reads",
+	     total->beyond > 0 ? paint.red : paint.green, text_count((double)total->beyond), paint.plain,
+	     (unsigned long long)run->config.lease_ms, text_count((double)total->wrong));
+	LINE("%-*s %8s oldest %s; flagged as stale: %s", LABEL, "  within it", text_count((double)total->older),
+	     text_time(total->age.max), text_count((double)total->flagged));
+	LINE("%-*s %s%8s%s connected: %u of %u workers; queued invalidations: %s", LABEL, "Redis",
 	     now->redis_up ? paint.green : paint.red, now->redis_up ? "up" : "DOWN", paint.plain, now->connected,
 	     run->config.workers, text_count((double)now->pending));
 	LINE(" ");

@@ -126,6 +126,7 @@ static void redis_kill(struct run *run)
 static void redis_return(struct run *run)
 {
 	run->started_at = now_ns();
+	run_event(run, NULL, "redis-server started again, with nothing in it");
 	redis_server_start(&run->redis);
 	atomic_store(&run->board->orders.revival, run->started_at);
 }
@@ -138,7 +139,7 @@ static void redis_look(struct run *run)
 		return;
 	if (run->answered_at == 0 && redis_server_answers(&run->redis)) {
 		run->answered_at = now_ns();
-		run_event(run, "Redis back", "redis-server answers again, empty, %.1f s after it was killed",
+		run_event(run, "Redis back", "redis-server answers again, %.1f s after it was killed",
 		          (double)(run->answered_at - run->killed_at) / (double)SHOP_SECOND);
 	}
 	for (unsigned w = 0; w < run->config.workers; w++) {
@@ -199,11 +200,12 @@ static void stage_run(struct run *run, int which, double stretch)
 	run->stage_begin = now_ns();
 	run->stage_end = run->stage_begin + (uint64_t)((stage->lead_seconds + stage->seconds * stretch) * (double)SHOP_SECOND);
 	orders_give(run, stage);
-	run_event(run, stage->full ? "full speed" : NULL, "%s", stage->title);
 	if (which == AWAY)
 		redis_kill(run);
 	else if (which == BACK)
 		redis_return(run);
+	else
+		run_event(run, NULL, "%s", stage->title);
 	if (stage->lead_seconds > 0)
 		turns(run, run->stage_begin + (uint64_t)(stage->lead_seconds * (double)SHOP_SECOND));
 	figures->begun = true;

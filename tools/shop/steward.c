@@ -11,6 +11,7 @@
 
 #define STEP_NS (5 * SHOP_MS)
 #define PUBLISH_NS (100 * SHOP_MS)
+#define DRAIN_MAX_NS (3 * SHOP_SECOND)
 #define RESEND_MAX 200 /* in one step, so that the figures stay young meanwhile */
 
 static void resend(struct worker *worker)
@@ -26,7 +27,6 @@ static void resend(struct worker *worker)
 		COUNT_UP(tally, resent);
 		pending_done(&worker->pending, article, event);
 	}
-	atomic_store_explicit(&worker->mine->pending, pending_count(&worker->pending), memory_order_relaxed);
 }
 
 static void note(_Atomic uint64_t *when, bool works)
@@ -62,6 +62,17 @@ static bool revived(const struct revival *revival)
 	return revival->ping && revival->lease && revival->value && revival->invalidation && revival->drained;
 }
 
+void steward_drain(struct worker *worker)
+{
+	uint64_t begin = now_ns();
+
+	while (pending_count(&worker->pending) > 0 && now_ns() - begin < DRAIN_MAX_NS) {
+		resend(worker);
+		pause_ns(STEP_NS);
+	}
+	atomic_store_explicit(&worker->mine->pending, pending_count(&worker->pending), memory_order_relaxed);
+}
+
 void *steward_run(void *arg)
 {
 	struct worker *worker = arg;
@@ -77,6 +88,7 @@ void *steward_run(void *arg)
 		}
 		if (stats.connected)
 			resend(worker);
+		atomic_store_explicit(&worker->mine->pending, pending_count(&worker->pending), memory_order_relaxed);
 		if (atomic_load(&orders->revival) != 0 && !revived(&worker->mine->revival))
 			revival_watch(worker, &stats);
 		pause_ns(STEP_NS);

@@ -344,6 +344,7 @@ int worker_run(const struct shop_config *config, struct board *board, struct his
 		return fail(&worker, "near_open", error.text);
 	if (!threads_run(&worker))
 		return fail(&worker, "worker", "a thread could not be started");
+	steward_drain(&worker);
 	board_stats_publish(worker.mine, worker.cache);
 	near_close(worker.cache);
 	catalogue_close(thread_catalogue);

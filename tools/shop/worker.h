@@ -69,5 +69,7 @@ struct server {
 void *serve_run(void *server);
 void *probe_run(void *worker);
 void *steward_run(void *worker);
+/* After all of them have ended: what the last moments left unacknowledged. */
+void steward_drain(struct worker *worker);
 
 #endif
