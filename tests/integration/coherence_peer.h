@@ -416,4 +416,17 @@ static inline void server_run(const char *format, const char *argument)
 	free(redis_server_command(server, format, argument));
 }
 
+static inline uint64_t incarnation_of(peer *p, const char *key)
+{
+	return near__coherence_incarnation(p->c, peer_shard(p, key));
+}
+static inline near__pos pos_of(peer *p, const char *key)
+{
+	return near__coherence_pos(p->c, peer_shard(p, key));
+}
+static inline void kill_subscribers(void)
+{
+	server_run("CLIENT KILL TYPE %s", "pubsub");
+}
+
 #endif
