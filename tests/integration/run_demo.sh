@@ -1,6 +1,6 @@
 #!/bin/bash
 # The demonstration in a short form: it ends well and leaves what it promises (tables, page, JSON, database) and nothing
-# else; it ends badly when coherence is broken on purpose; it cleans up when it is broken off.
+# else; it ends badly when coherence is broken on purpose or a worker dies; it cleans up when it is broken off.
 # NEARCACHE_BUILD: the build folder. Prints TAP.
 set -uo pipefail
 
@@ -87,12 +87,25 @@ run_demo forgetful --seconds 15 --forget
 check "invalidations left out on purpose end with 1" is "$status" 1
 check "and the last lines name the promise" has "$work/forgetful.log" '^BROKEN: no fresh value older than its acknowledged'
 
-TMPDIR=$work/tmp setsid "$program" --out "$work/broken_off" --plain --seconds 60 >"$work/broken_off.log" 2>&1 &
-session=$!
-for ((i = 0; i < 200; i++)); do
-	if grep -q 'req/s' "$work/broken_off.log"; then break; fi
-	sleep 0.1
-done
+# begin_demo NAME: a long run in the background; returns when it has begun to serve. Leaves $session.
+begin_demo() {
+	TMPDIR=$work/tmp setsid "$program" --out "$work/$1" --plain --seconds 60 >"$work/$1.log" 2>&1 &
+	session=$!
+	for ((i = 0; i < 300; i++)); do
+		if grep -q 'req/s' "$work/$1.log"; then break; fi
+		sleep 0.1
+	done
+}
+
+begin_demo killed
+worker=$(cat "/proc/$session/task/$session/children" | tr ' ' '\n' | tail -n 2 | head -n 1)
+kill -KILL "$worker"
+wait "$session"
+check "a worker that dies ends the run with 1" is $? 1
+check "and the last lines say so" has "$work/killed.log" '^BROKEN: no process crashes: 1 did: worker [0-9]+: signal 9'
+check "and no process is left" no_child_of "$session"
+
+begin_demo broken_off
 kill -TERM "$session"
 wait "$session"
 check "broken off by a signal it ends with 2" is $? 2

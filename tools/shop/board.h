@@ -82,7 +82,7 @@ struct probe_board {
 };
 
 #define FRONT_BIN_NS (20 * SHOP_MS)
-#define FRONT_BINS 65536
+#define FRONT_BINS 262144
 #define FRONT_LOADS_MAX 8192
 
 struct front_board {

@@ -45,9 +45,11 @@ static void marks(const struct run *run, struct chart *chart)
 
 /* ------------------------------------------------------------------ by tier */
 
+#define TIERS 6
+
 static double tier(const struct sample *sample, int upto)
 {
-	double part[] = { sample->l1, sample->l2, sample->loader, sample->flagged, sample->bare }, sum = 0;
+	double part[TIERS] = { sample->l1, sample->l2, sample->loader, sample->flagged, sample->front, sample->bare }, sum = 0;
 
 	for (int i = 0; i <= upto; i++)
 		sum += part[i];
@@ -56,16 +58,16 @@ static double tier(const struct sample *sample, int upto)
 
 void picture_requests(const struct run *run, FILE *out)
 {
-	static const char *const style[] = { "l1", "l2", "db", "stale", "bare" };
-	struct chart chart = over_time(run, out, "Reads per second by tier", "article reads per second");
+	static const char *const style[TIERS] = { "l1", "l2", "db", "stale", "front", "bare" };
+	struct chart chart = over_time(run, out, "Reads per second by tier", "reads per second");
 	double highest = 0;
 
 	for (size_t i = 0; i < run->samples; i++)
-		highest = fmax(highest, tier(&run->sample[i], 4));
+		highest = fmax(highest, tier(&run->sample[i], TIERS - 1));
 	chart_scale(&chart, 0, highest);
 	chart_begin(&chart);
 	bands(run, &chart);
-	for (int t = 0; t < 5; t++) {
+	for (int t = 0; t < TIERS; t++) {
 		for (size_t i = 0; i < run->samples; i++)
 			point[i] = (struct point){ run_seconds(run, run->sample[i].at), tier(&run->sample[i], t),
 				t > 0 ? tier(&run->sample[i], t - 1) : 0 };
@@ -238,6 +240,8 @@ void picture_expiry(const struct run *run, int stage, FILE *out)
 
 		point[count] = (struct point){ (double)bin * FRONT_BIN_NS / SHOP_SECOND, us > 0 ? us * 1e3 : 1e3, 0 };
 	}
+	if (!figures->over)
+		return;
 	chart_scale(&chart, 1e3, 1e9);
 	chart_begin(&chart);
 	chart_line(&chart, point, count, stage == EXPIRY ? "l1" : "db");

@@ -144,15 +144,15 @@ static void promises(const struct run *run, FILE *out)
 
 static void requests_section(const struct run *run, FILE *out)
 {
-	fprintf(out, "<h2>Who answers</h2><p>Article reads per second, by the tier that answered. Outside the full-speed "
-	        "stages the load is %s requests per second for all workers together, so a dip would be a request that "
-	        "waited. When Redis is killed, L1 goes on for one lease; then pages come from the database, each at most "
-	        "one lease old.</p>\n",
+	fprintf(out, "<h2>Who answers</h2><p>Reads per second, by the tier that answered. Outside the full-speed stages the load "
+	        "is %s requests per second for all workers together, so a dip would be requests that waited. When Redis is "
+	        "killed, L1 goes on for one lease; then pages come from the database, each served for one lease at most.</p>\n",
 	        text_count((double)run->config.rate));
 	picture_requests(run, out);
-	fprintf(out, "<div class=\"key\"><i class=\"l1\"></i>L1, in the process <i class=\"l2\"></i>Redis <i "
-	        "class=\"db\"></i>load from the database, run or shared <i class=\"stale\"></i>flagged NEAR_STALE, as "
-	        "one read in eight allows <i class=\"bare\"></i>database without the cache</div>\n");
+	fprintf(out, "<div class=\"key\"><i class=\"l1\"></i>L1, in the process <i class=\"l2\"></i>Redis "
+	        "<i class=\"db\"></i>load from the database, run or shared <i class=\"stale\"></i>flagged NEAR_STALE, as one "
+	        "read in eight allows <i class=\"front\"></i>front page (see below) "
+	        "<i class=\"bare\"></i>database, without the cache</div>\n");
 	fprintf(out, "<h2>What the database has to do</h2><p>Article pages read from the database per second, counted in "
 	        "the loader. While Redis is there, a page is loaded once when it is first asked for by anyone, and once "
 	        "after each invalidation.</p>\n");

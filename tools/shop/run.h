@@ -37,7 +37,7 @@ struct sample {
 	uint64_t at; /* its end */
 	double span;
 	int stage;
-	double requests, bare, l1, l2, loader, flagged, loads, writes;
+	double requests, bare, l1, l2, loader, flagged, front, loads, writes;
 	uint64_t p50, p99, max; /* of the reads, through the cache or straight */
 	uint64_t age_max, overtaken_age_max;
 	double older, beyond, overtaken;

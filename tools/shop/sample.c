@@ -50,6 +50,7 @@ static void rates_sample(struct sample *sample, const struct sum *counts)
 	sample->l2 = (double)counts->from_l2 * per;
 	sample->loader = (double)counts->from_loader * per;
 	sample->flagged = (double)counts->flagged * per;
+	sample->front = (double)counts->front_reads * per;
 	sample->loads = (double)counts->loads * per;
 	sample->writes = (double)counts->writes * per;
 	sample->requests = (double)(counts->reads + counts->bare_reads + counts->front_reads + counts->writes) * per;
