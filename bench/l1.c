@@ -495,7 +495,8 @@ static int l1_run(const bench_command *command, int argc, char *const *argv)
 		{"engine", BENCH_ARG_CHOICE, &o.engine, 0, 0, BENCH_ENGINE_CHOICES, "", "what is measured", false},
 		{"pin", BENCH_ARG_FLAG, &o.pin, 0, 0, NULL, NULL, "each thread to a CPU of its own", false},
 		{"small-pages", BENCH_ARG_FLAG, &o.small_pages, 0, 0, NULL, NULL, "do not ask for huge pages", false},
-		{"sequence", BENCH_ARG_COUNT, &o.sequence, 0, 100000000, NULL, "N", "calls drawn per thread, then repeated (a loop); 0: 2M, or 8M where not all fits", false},
+		{"sequence", BENCH_ARG_COUNT, &o.sequence, 0, 100000000, NULL, "N",
+		 "calls drawn per thread, then repeated (a loop); 0: 2M, or 8M where not all fits", false},
 		{"seed", BENCH_ARG_COUNT, &o.seed, 0, 1e15, NULL, "N", "of all that is drawn", false},
 		BENCH_COMMON_ARGS(o.common),
 	};
