@@ -12,7 +12,7 @@
 #include "core/load.h"
 #include "core/refresh.h"
 
-enum { RECENT = 1024, PAUSE_WAIT_MS = 10, PAUSE_FAILED_MS = 100, SEEN_SLACK_MS = 5, RUNNING_MS = 60000 };
+enum { RECENT = 1024, PAUSE_WAIT_MS = 10, PAUSE_FAILED_MS = 100, SEEN_SLACK_MS = 20, RUNNING_MS = 60000 };
 
 typedef struct task {
 	struct task *next;
@@ -69,10 +69,14 @@ static bool taken(near__refresh *refresh, uint64_t local)
 	       near__coarse_ns() < atomic_load_explicit(&r->not_before_ns, memory_order_relaxed);
 }
 
+/* Until when a value in Redis must live to be another than ours. Both ends of life went through our idea of Redis's clock,
+ * which is off by up to half a round trip, each time anew: what seems to live a little longer is the one we have, and
+ * adopting it instead of loading would let it run out under a busy key. A newer one lives longer by most of a life. */
 static uint64_t seen_ms(near_cache *cache, const task *t)
 {
 	uint64_t redis_ms = cache->coherence != NULL ? near__coherence_redis_ms(cache->coherence) : 0;
-	int64_t left_ms = (t->fresh_until_ns - near__now_ns()) / NEAR__MS_NS + SEEN_SLACK_MS;
+	int64_t left_ms = (t->fresh_until_ns - near__now_ns()) / NEAR__MS_NS;
+	left_ms += left_ms / 2 > SEEN_SLACK_MS ? left_ms / 2 : SEEN_SLACK_MS;
 	return redis_ms == 0 || (left_ms < 0 && redis_ms < (uint64_t)-left_ms) ? 0 : redis_ms + (uint64_t)left_ms;
 }
 
