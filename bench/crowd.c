@@ -96,10 +96,15 @@ static bool all_arrived(void *argument)
 	return atomic_load(&a->crowd->shared->arrived[a->gate]) >= a->members;
 }
 
-bool bench_crowd_open(bench_crowd *crowd, unsigned gate, uint32_t members)
+bool bench_crowd_gather(bench_crowd *crowd, unsigned gate, uint32_t members)
 {
 	arrivals a = {crowd, gate, members};
-	if (!bench_crowd_until(crowd, all_arrived, &a, GATE_PATIENCE_MS))
+	return bench_crowd_until(crowd, all_arrived, &a, GATE_PATIENCE_MS);
+}
+
+bool bench_crowd_open(bench_crowd *crowd, unsigned gate, uint32_t members)
+{
+	if (!bench_crowd_gather(crowd, gate, members))
 		return false;
 	atomic_store(&crowd->shared->opens_ns[gate], near__now_ns() + AHEAD_NS);
 	return true;

@@ -35,7 +35,9 @@ void bench_crowd_init(bench_crowd *crowd);
 /* May be called several times: members of different kinds. False: the system has no process left. */
 bool bench_crowd_fork(bench_crowd *crowd, unsigned count, int (*run)(bench_crowd *crowd, unsigned index, void *argument),
                       void *argument);
-/* Parent: waits until `members` have arrived at the gate and opens it. False: the crowd is over. */
+/* Parent: waits until `members` have arrived at the gate. False: the crowd is over. */
+bool bench_crowd_gather(bench_crowd *crowd, unsigned gate, uint32_t members);
+/* The same, and opens it. */
 bool bench_crowd_open(bench_crowd *crowd, unsigned gate, uint32_t members);
 /* Member: arrives, and returns when the gate has opened. False: the crowd is over. */
 bool bench_crowd_pass(bench_crowd *crowd, unsigned gate);

@@ -30,7 +30,7 @@
 #define VALUE_SIZE 100
 #define READY_MS 20000
 
-enum { GATE_HOT = COLD_ROUNDS_MAX, GATE_PLAIN };
+enum { GATE_HOT = COLD_ROUNDS_MAX, GATE_PLAIN = GATE_HOT + 2 }; /* two each: loaded once, held by every process */
 enum { PHASE_COLD, PHASE_HOT, PHASE_PLAIN, PHASES };
 
 typedef struct stampede_options {
@@ -144,19 +144,21 @@ static bool run_cold(caller *me)
 	return true;
 }
 
-/* The first to ask loads before the gate, so that what follows are expiries alone. */
+/* The first to ask loads before the first gate, and every process has the value before the second, so that what follows are
+ * expiries alone. */
 static bool run_hot(caller *me, int phase, unsigned gate, double beta)
 {
 	stampede *all = me->process->all;
 	const char *key = phase == PHASE_HOT ? "article:hot" : "article:plain";
 	loader_context *ctx = context_of(me, phase, 0);
-	if (me->index == 0) {
+	if (me->index == 0)
 		call(me, key, ctx, beta);
-		all->tally->count[phase][0] = 0;
-		atomic_store(&all->tally->waited[phase], 0);
-	}
 	if (!bench_crowd_pass(&all->crowd, gate))
 		return false;
+	call(me, key, ctx, beta);
+	if (!bench_crowd_pass(&all->crowd, gate + 1))
+		return false;
+	all->tally->count[phase][me->index] = 0;
 	int64_t end_ns = near__now_ns() + (int64_t)(all->options->expiries * all->options->ttl_ms) * NEAR__MS_NS;
 	while (near__now_ns() < end_ns) {
 		call(me, key, ctx, beta);
@@ -226,6 +228,16 @@ static bool watch(stampede *all, const char *what, uint64_t ms)
 	return true;
 }
 
+static bool open_phase(stampede *all, int phase, unsigned gate)
+{
+	tally *t = all->tally;
+	if (!bench_crowd_open(&all->crowd, gate, all->callers) || !bench_crowd_gather(&all->crowd, gate + 1, all->callers))
+		return false;
+	atomic_store(&t->waited[phase], 0);
+	atomic_store(&t->calls[phase], 0);
+	return bench_crowd_open(&all->crowd, gate + 1, all->callers);
+}
+
 static bool conduct(stampede *all)
 {
 	const stampede_options *o = all->options;
@@ -236,8 +248,8 @@ static bool conduct(stampede *all)
 			return false;
 		bench_progress_at(round);
 	}
-	if (!bench_crowd_open(&all->crowd, GATE_HOT, all->callers) || !watch(all, "hot, with XFetch", hot_ms) ||
-	    !bench_crowd_open(&all->crowd, GATE_PLAIN, all->callers) || !watch(all, "hot, plain expiry", hot_ms))
+	if (!open_phase(all, PHASE_HOT, GATE_HOT) || !watch(all, "hot, with XFetch", hot_ms) ||
+	    !open_phase(all, PHASE_PLAIN, GATE_PLAIN) || !watch(all, "hot, plain expiry", hot_ms))
 		return false;
 	bench_progress_end();
 	return true;
