@@ -110,6 +110,7 @@ static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t ali
 		return NULL; /* nothing grows in place; nothing is retained */
 	bool metadata = alignment >= NEAR__CHUNK; /* blocks are never that aligned */
 	pthread_mutex_lock(&mem->lock);
+	NEAR_YIELD("mem:locked");
 	char *carved = metadata ? near__range_side(&mem->range, size) : carve(mem, size, arena_id);
 	pthread_mutex_unlock(&mem->lock);
 	if (carved == NULL)

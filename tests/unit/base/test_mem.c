@@ -20,6 +20,13 @@
 #include "base/mem.h"
 
 #define MIB (UINT64_C(1) << 20)
+#if defined(NEAR__TSAN) || defined(NEAR__ASAN) /* several times slower: less of the same */
+#define BOUND (24 * MIB)
+#define SLOWER 8
+#else
+#define BOUND (40 * MIB)
+#define SLOWER 1
+#endif
 
 /* ---------------------------------------------------------------- a heap of blocks */
 
@@ -149,7 +156,7 @@ static void mem_alloc__filled_to_refusal__most_of_the_limit_is_live(void **state
 		                           { 100000, 102400 } };
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		heap h;
-		heap_open(&h, 64 * MIB, true);
+		heap_open(&h, BOUND, true);
 		uint64_t usable = heap_fill(&h, sizes[i][0], sizes[i][1]);
 		near__mem_stats s;
 		near__mem_get_stats(h.mem, &s);
@@ -169,11 +176,11 @@ static void mem_alloc__sizes_shift_ten_times__each_phase_reaches_the_limit(void 
 {
 	(void)state;
 	heap h;
-	heap_open(&h, 64 * MIB, true);
+	heap_open(&h, BOUND, true);
 	double least = 1;
 	for (unsigned phase = 0; phase < 20; phase++) {
 		uint64_t usable = phase % 2 == 0 ? heap_fill(&h, 10, 100) : heap_fill(&h, 10000, 102400);
-		double share = (double)usable / (double)(64 * MIB);
+		double share = (double)usable / (double)BOUND;
 		least = share < least ? share : least;
 		heap_empty(&h);
 		if (phase % 4 == 3)
@@ -194,13 +201,13 @@ static void mem_alloc__replaced_at_the_bound__resident_memory_stays_below_it(voi
 {
 	(void)state;
 	heap h;
-	heap_open(&h, 64 * MIB, true);
+	heap_open(&h, BOUND, true);
 	near__mem_stats s;
 	near__mem_get_stats(h.mem, &s);
 	size_t sizes[] = { 100, 20000, 1000, 102400, 10, 5000 };
 	uint64_t most = 0;
 	for (unsigned drift = 0; drift < sizeof(sizes) / sizeof(*sizes); drift++) {
-		for (unsigned i = 0; i < 20000; i++) {
+		for (unsigned i = 0; i < 20000 / SLOWER; i++) {
 			size_t size = between(&h, sizes[drift] / 2 + 1, sizes[drift]);
 			while (!heap_add(&h, size))
 				heap_drop(&h, between(&h, 0, h.count - 1));
@@ -231,16 +238,16 @@ static void mem_run__emptied__makes_room_for_another_size(void **state)
 	static const size_t shifts[][2] = { { 160, 1000 }, { 1000, 160 }, { 40, 5000 }, { 300, 100000 }, { 100000, 10 } };
 	for (unsigned i = 0; i < sizeof(shifts) / sizeof(*shifts); i++) {
 		heap h;
-		heap_open(&h, 64 * MIB, true);
+		heap_open(&h, BOUND, true);
 		(void)heap_fill(&h, shifts[i][0], shifts[i][0]);
-		size_t units = (size_t)(8 * 64 * MIB / NEAR__REF_UNIT);
+		size_t units = (size_t)(8 * BOUND / NEAR__REF_UNIT);
 		size_t *place = calloc(units, sizeof(*place)); /* index + 1 of the block at a reference */
 		assert_non_null(place);
 		char *base = near__mem_base(h.mem);
 		for (size_t k = 0; k < h.count; k++)
 			place[near__mem_ref(base, h.block[k])] = k + 1;
 		uint64_t least = h.usable;
-		for (size_t added = 0; added < 8 * MIB / shifts[i][1];) {
+		for (size_t added = 0; added < BOUND / 8 / shifts[i][1];) {
 			void *b = near__mem_alloc(h.mem, shifts[i][1]);
 			if (b != NULL) {
 				h.usable += near__mem_usable(b);
@@ -265,8 +272,8 @@ static void mem_run__emptied__makes_room_for_another_size(void **state)
 			least = h.usable < least ? h.usable : least;
 		}
 		print_message("%zu to %zu bytes: live never below %.1f %%\n", shifts[i][0], shifts[i][1],
-		              100.0 * (double)least / (double)(64 * MIB));
-		assert_true(least > 64 * MIB * 85 / 100);
+		              100.0 * (double)least / (double)BOUND);
+		assert_true(least > BOUND * 85 / 100);
 		free(place);
 		heap_close(&h);
 	}
@@ -301,7 +308,7 @@ static void mem_stats__metadata__is_no_less_than_the_allocator_itself_reports(vo
 	(void)state;
 	uint64_t before = allocator_metadata();
 	heap h;
-	heap_open(&h, 64 * MIB, false);
+	heap_open(&h, BOUND, false);
 	for (unsigned i = 0; i < 4; i++) {
 		(void)heap_fill(&h, i % 2 == 0 ? 4096 : 10, i % 2 == 0 ? 4096 : 40000); /* slabs of one page: most extents */
 		near__mem_stats s;
@@ -335,17 +342,17 @@ static void *allocate_and_free(void *arg)
 	member *m = arg;
 	crowd *c = m->crowd;
 	static const size_t mosts[] = { 64, 1000, 30000, 102400 };
-	enum { KEPT = 20000 };
+	enum { KEPT = 20000 / SLOWER };
 	char **kept = calloc(KEPT, sizeof(*kept));
 	size_t *sizes = calloc(KEPT, sizeof(*sizes));
-	for (unsigned i = 0; kept != NULL && sizes != NULL && i < 150000; i++) {
+	for (unsigned i = 0; kept != NULL && sizes != NULL && i < 150000 / SLOWER; i++) {
 		size_t at = (size_t)(near__random_next(&m->random) % KEPT);
 		if (kept[at] != NULL) {
 			if (kept[at][0] != (char)at || kept[at][sizes[at] - 1] != (char)at)
 				near__assert_failed("a block keeps its bytes", __FILE__, __LINE__);
 			near__mem_free(c->mem, kept[at]);
 		}
-		sizes[at] = 16 + (size_t)(near__random_next(&m->random) % mosts[i / 10000 % 4]);
+		sizes[at] = 16 + (size_t)(near__random_next(&m->random) % mosts[i * SLOWER / 10000 % 4]);
 		kept[at] = near__mem_alloc(c->mem, sizes[at]);
 		if (kept[at] == NULL)
 			atomic_fetch_add(&c->refused, 1);
@@ -368,7 +375,7 @@ static void mem__many_threads_at_the_bound__it_holds_and_all_comes_back(void **s
 {
 	(void)state;
 	crowd c = { 0 };
-	assert_int_equal(near__mem_create(128 * MIB, true, &c.mem), NEAR_OK);
+	assert_int_equal(near__mem_create(SLOWER == 1 ? 128 * MIB : 16 * MIB, true, &c.mem), NEAR_OK);
 	uint64_t seed;
 	near__random_bytes(&seed, sizeof(seed));
 	print_message("seed %" PRIu64 "\n", seed);
@@ -409,12 +416,22 @@ static void *allocate_until_forked(void *arg)
 	return NULL;
 }
 
+/* A thread that is slow where it holds our lock: so that nearly every fork finds it there. */
+static void dawdle(const char *point)
+{
+	if (strcmp(point, "mem:locked") != 0)
+		return;
+	for (unsigned i = 0; i < 100 && atomic_load(&forked) == 0; i++)
+		sched_yield();
+}
+
 /* In the child, memory that was made before can still be given back: no lock is left held by a thread that is gone. */
 static void fork__while_others_allocate__the_child_can_allocate_and_free(void **state)
 {
 	(void)state;
 	near__mem *mem = NULL;
 	assert_int_equal(near__mem_create(64 * MIB, true, &mem), NEAR_OK);
+	near__yield_hook = dawdle;
 	pthread_t thread[2];
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, allocate_until_forked, mem), 0);
@@ -423,6 +440,7 @@ static void fork__while_others_allocate__the_child_can_allocate_and_free(void **
 		pid_t child = fork();
 		assert_true(child >= 0);
 		if (child == 0) {
+			near__yield_hook = NULL;
 			(void)alarm(20); /* a lock that nobody gives back ends here */
 			near__mem_free(mem, before);
 			void *b = near__mem_alloc(mem, 30000);
@@ -439,6 +457,7 @@ static void fork__while_others_allocate__the_child_can_allocate_and_free(void **
 	atomic_store(&forked, 1);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	near__yield_hook = NULL;
 	near__mem_release(mem);
 }
 
@@ -587,8 +606,8 @@ static void mem__cost__is_printed(void **state)
 {
 	(void)state;
 	heap h;
-	heap_open(&h, 64 * MIB, true);
-	enum { PAIRS = 1000000 };
+	heap_open(&h, BOUND, true);
+	enum { PAIRS = 1000000 / SLOWER };
 	void *first = near__mem_alloc(h.mem, 160);
 	int64_t start = near__now_ns();
 	for (unsigned i = 0; i < PAIRS; i++) {
