@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ROUND_PAUSE_NS (50 * SHOP_MS)
+#define ROUND_ARM_NS (800 * SHOP_MS) /* without an answer by then somebody could not be armed */
 #define ROUND_MAX_NS (3500 * SHOP_MS)
 
 /* ------------------------------------------------------------------ counts */
@@ -164,7 +165,8 @@ void run_probe(struct run *run)
 			round_count(run, figures);
 		run->round_begin = 0;
 	} else if (run->round_begin != 0 &&
-	           (now - run->round_begin > ROUND_MAX_NS || (answered && probe->answer != NEAR_OK))) {
+	           (now - run->round_begin > (answered ? ROUND_MAX_NS : ROUND_ARM_NS) ||
+	            (answered && probe->answer != NEAR_OK))) {
 		figures->rounds_void++;
 		run->round_begin = 0;
 	}
