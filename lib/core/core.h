@@ -103,6 +103,8 @@ typedef struct near__before {
 	uint64_t incarnation;
 	uint64_t ticket;
 	int64_t read_ns;
+	bool tags_known; /* the shard's lease was held: no invalidation of a tag is missing here for longer than it; or Redis
+	                  * itself has judged the value's tags */
 } near__before;
 /* Order matters: position first, then incarnation (a value of the old incarnation is never taken for the new one). */
 void near__before_take(near_cache *cache, near__key *key, near__before *before);
@@ -123,10 +125,14 @@ typedef struct near__found {
 
 typedef enum near__verdict { NEAR__NONE, NEAR__STALE, NEAR__FRESH } near__verdict;
 
-/* Lease: asked before the entry is loaded. */
-static inline bool near__leased(const near_cache *cache, int64_t now_ns)
+/* Lease: asked before the entry is loaded, the shortest one first. A lease that is asked afterwards may have been earned by
+ * dropping that very entry. */
+static inline bool near__leased(near_cache *cache, near__key *key, int64_t now_ns)
 {
-	return cache->coherence == NULL || now_ns < near__coherence_lease_until(cache->coherence);
+	if (cache->coherence == NULL || NEAR_LIKELY(now_ns < near__coherence_lease_until(cache->coherence)))
+		return true;
+	near__key_share(cache, key);
+	return now_ns < near__coherence_shard_lease_until(cache->coherence, key->shard);
 }
 /* What an L1 entry is worth now. Inside the section that found it. `leased`: near__leased before it was found. */
 near__verdict near__judge(near_cache *cache, near__key *key, bool leased, int64_t now_ns, const near__l1_view *view);

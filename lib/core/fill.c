@@ -17,7 +17,10 @@ void near__before_take(near_cache *cache, near__key *key, near__before *before)
 	before->ticket = near__fence_now(&cache->fence);
 	before->asof = before->ticket;
 	before->incarnation = 0;
+	before->tags_known = true;
 	if (cache->coherence != NULL) {
+		before->tags_known =
+			near__coarse_ns() < near__coherence_shard_lease_until(cache->coherence, key->shard);
 		before->asof = near__coherence_pos(cache->coherence, key->shard);
 		before->incarnation = near__coherence_incarnation(cache->coherence, key->shard);
 	}
@@ -80,12 +83,14 @@ near__l1_outcome near__install(near_cache *cache, const near__key *key, const ne
 	return outcome;
 }
 
-/* True while no invalidation of one of the value's tags is known that it does not already reflect. */
-static bool tags_current(near_cache *cache, const near__key *key, const near__envelope *envelope, near__found *found)
+/* True when no invalidation of one of the value's tags is known that it does not already reflect, and what is known here
+ * may be relied on. */
+static bool tags_current(near_cache *cache, const near__key *key, const near__before *before,
+                         const near__envelope *envelope, near__found *found)
 {
 	near__pos asof =
 		near__coherence_pos_of(cache->coherence, key->shard, envelope->incarnation, envelope->asof);
-	bool current = true;
+	bool current = envelope->tag_count == 0 || before->tags_known;
 	for (uint32_t i = 0; i < envelope->tag_count; i++) {
 		found->tags[i] = near__envelope_tag(envelope, i);
 		if (near__coherence_tag_pos(cache->coherence, key->shard, found->tags[i]) > asof)
@@ -105,7 +110,9 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 		memcpy(sum, (const char *)bytes + NEAR__ENVELOPE_SUM_AT, sizeof *sum);
 	uint64_t redis_ms = near__coherence_redis_ms(cache->coherence);
 	if (!near__envelope_read(bytes, size, key->bytes, key->size, &e) || e.tag_count > NEAR_TAGS_MAX ||
-	    e.incarnation != before->incarnation || e.incarnation == 0 || redis_ms == 0) {
+	    e.incarnation != before->incarnation || e.incarnation == 0 || redis_ms == 0 ||
+	    /* Again, now that the answer is here: the connection may have been lost and made anew before it was asked. */
+	    e.incarnation != near__coherence_incarnation(cache->coherence, key->shard)) {
 		near__count(cache->stats, NEAR__STAT_l2_rejected);
 		return NEAR__NONE;
 	}
@@ -126,7 +133,7 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 		.fresh_until_ns = now_ns + left_ms * NEAR__MS_NS,
 	};
 	found->stale_until_ns = found->fresh_until_ns + (int64_t)cache->settings.o.stale_ms * NEAR__MS_NS;
-	if (!tags_current(cache, key, &e, found) || e.marked_stale || left_ms <= 0)
+	if (!tags_current(cache, key, before, &e, found) || e.marked_stale || left_ms <= 0)
 		return now_ns < found->stale_until_ns && found->flags == 0 ? NEAR__STALE : NEAR__NONE;
 	return NEAR__FRESH;
 }

@@ -178,10 +178,12 @@ static bool adopt(near_cache *cache, near__key *key, near__flight *flight, const
                   const near__before *before, const near__reply *reply, uint64_t *sum)
 {
 	near__found found;
+	near__before judged = *before;
 	size_t size;
 	const char *bytes = near__reply_bytes(reply, &size);
 	*sum = 0;
-	if (bytes == NULL || near__decode(cache, key, before, bytes, size, &found, sum) != NEAR__FRESH)
+	judged.tags_known = true; /* by the token step */
+	if (bytes == NULL || near__decode(cache, key, &judged, bytes, size, &found, sum) != NEAR__FRESH)
 		return false;
 	if (!(terms->flags & NEAR_NO_L1))
 		(void)near__install(cache, key, before, &found);

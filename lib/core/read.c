@@ -26,15 +26,12 @@ static bool tags_hold(near_cache *cache, near__key *key, const near__l1_view *vi
 }
 
 /* The part of the judgement that only a cache with Redis needs. False: the entry cannot be vouched for. */
-static bool vouched(near_cache *cache, near__key *key, bool leased, int64_t now_ns, const near__l1_view *view)
+static bool vouched(near_cache *cache, near__key *key, bool leased, const near__l1_view *view)
 {
 	near__coherence *c = cache->coherence;
 	if (NEAR_UNLIKELY(!leased) && !(view->flags & NEAR__ENTRY_ALONE)) {
-		near__key_share(cache, key);
-		if (now_ns >= near__coherence_shard_lease_until(c, key->shard)) {
-			near__count(cache->stats, NEAR__STAT_lease_lapsed);
-			return false;
-		}
+		near__count(cache->stats, NEAR__STAT_lease_lapsed);
+		return false;
 	}
 	if (NEAR_UNLIKELY(view->asof < near__coherence_floor_max(c))) {
 		near__key_share(cache, key);
@@ -50,7 +47,7 @@ near__verdict near__judge(near_cache *cache, near__key *key, bool leased, int64_
 {
 	bool fresh = now_ns < view->fresh_until_ns && !view->marked_stale;
 	if (fresh && cache->coherence != NULL)
-		fresh = vouched(cache, key, leased, now_ns, view);
+		fresh = vouched(cache, key, leased, view);
 	if (fresh && NEAR_UNLIKELY(view->tag_count > 0))
 		fresh = tags_hold(cache, key, view);
 	if (NEAR_LIKELY(fresh))
@@ -64,7 +61,7 @@ static near_status from_l1(near_cache *cache, near__key *key, const near__sink *
 {
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
-	bool leased = near__leased(cache, now_ns);
+	bool leased = near__leased(cache, key, now_ns);
 	near__l1_view view;
 	near_status status = NEAR_E_UNAVAILABLE;
 	int64_t age_ns = -1;
@@ -112,7 +109,7 @@ near_status near__load_hit(near_cache *cache, near__key *key, near_loader loader
 {
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
-	bool leased = near__leased(cache, now_ns);
+	bool leased = near__leased(cache, key, now_ns);
 	near__l1_view view;
 	near_status status = NEAR_E_UNAVAILABLE;
 	bool due = false, negative = false;
@@ -227,7 +224,7 @@ near_status near__get(near_cache *cache, const void *bytes, size_t size, void *b
 	near__sink sink = { .buf = buf, .buf_size = buf_size, .item = item };
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
-	bool leased = near__leased(cache, now_ns);
+	bool leased = near__leased(cache, &key, now_ns);
 	near__l1_view view;
 	near__epoch_enter(self);
 	if (NEAR_LIKELY(near__l1_find(cache->l1, key.local, bytes, size, now_ns, &view)) &&
@@ -267,10 +264,11 @@ static size_t batch_from_l1(near_cache *cache, near_lookup *lookups, near__key *
 	near__l1_view views[BATCH];
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
-	bool leased = near__leased(cache, now_ns);
+	bool leased[BATCH];
 	size_t missing = 0, hits = 0;
 	for (size_t i = 0; i < count; i++) {
 		keys[i] = near__key_make(lookups[i].key, lookups[i].key_size);
+		leased[i] = near__leased(cache, &keys[i], now_ns);
 		queries[i] = (near__l1_query){ .hash = keys[i].local, .key = keys[i].bytes, .key_size = keys[i].size };
 	}
 	near__epoch_enter(self);
@@ -278,7 +276,7 @@ static size_t batch_from_l1(near_cache *cache, near_lookup *lookups, near__key *
 	for (size_t i = 0; i < count; i++) {
 		near_lookup *l = &lookups[i];
 		l->item = (near_item){ .source = NEAR_FROM_NONE };
-		if (views[i].entry == NULL || near__judge(cache, &keys[i], leased, now_ns, &views[i]) != NEAR__FRESH) {
+		if (views[i].entry == NULL || near__judge(cache, &keys[i], leased[i], now_ns, &views[i]) != NEAR__FRESH) {
 			l->status = NEAR_E_UNAVAILABLE;
 			missing++;
 			continue;
