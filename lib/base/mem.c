@@ -1,7 +1,7 @@
 /* Memory of one cache: jemalloc arenas over one reserved range.
  *
  *   near__mem_alloc -> mallocx in one of up to 4 arenas -> slab or large extent
- *                                                             | hooks of base/extents: the bound
+ *                                                             | hooks of mem_extents.c: the bound
  *                                                             v
  *                                                       a run of pages of base/range
  *
@@ -22,10 +22,11 @@
  */
 #include "base/mem.h"
 
+#include <jemalloc/jemalloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "base/extents.h"
+#include "base/mem_extents.h"
 
 #define ARENA_LIMIT_BYTES (UINT64_C(64) << 20) /* an arena more for each of these, up to the number of processors */
 #define SLACK_BYTES 16384

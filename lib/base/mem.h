@@ -4,10 +4,10 @@
  *           ^ offset 0 is never handed out: reference 0 means "none"
  *
  * The extent hooks carve the range, count what is taken and refuse past the bound, so the bound holds by construction:
- * mapped = bytes taken from the range + bytes charged (the table) + the allocator's own. Every block is 16-byte aligned, so a block is named by
- * its offset in units of 16 bytes: NEAR__REF_BITS bits.
+ * mapped = bytes taken from the range + bytes charged (the table) + the allocator's own. Every block is 16-byte aligned, so
+ * a block is named by its offset in units of 16 bytes: NEAR__REF_BITS bits.
  *
- * A freed block lowers `mapped` when its slab becomes empty, at once; blocks of 16 KiB and more have a slab of their own.
+ * A freed block lowers `mapped` when its slab becomes empty, at once; blocks of more than 14 KiB have a run of their own.
  * So an allocation that is refused is not helped by near__mem_trim, only by freeing.
  */
 #ifndef NEAR_BASE_MEM_H

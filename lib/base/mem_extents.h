@@ -1,8 +1,8 @@
-/* What base/mem and its extent hooks share: the memory of one cache, and the account of it. For base/mem alone. */
-#ifndef NEAR_BASE_EXTENTS_H
-#define NEAR_BASE_EXTENTS_H
+/* What base/mem and its extent hooks share: the memory of one cache, and the account of it. For base/mem alone,
+ * which includes jemalloc before. */
+#ifndef NEAR_BASE_MEM_EXTENTS_H
+#define NEAR_BASE_MEM_EXTENTS_H
 
-#include <jemalloc/jemalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/base.h"

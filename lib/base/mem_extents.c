@@ -29,7 +29,8 @@
  *
  * Sources: jemalloc 5.3.0: src/extent.c, src/pac.c, src/base.c, src/arena.c.
  */
-#include "base/extents.h"
+#include <jemalloc/jemalloc.h>
+#include "base/mem_extents.h"
 
 #include <string.h>
 
