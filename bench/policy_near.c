@@ -16,7 +16,7 @@
 #define START_NS (3600 * SECOND_NS)
 #define FOR_EVER_NS (INT64_C(100) * 86400 * SECOND_NS)
 #define SWEEP_MS 10000
-#define STEP_NS (250 * NEAR__MS_NS)
+#define STEP_NS (1000 * NEAR__MS_NS)
 #define STEPS_MAX 256
 #define MORE_MAX 64
 
