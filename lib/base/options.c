@@ -376,13 +376,17 @@ static const char *who(const near__settings *s, unsigned i)
 	return words[s->source[i]];
 }
 
-/* Option a may not be above option b. */
-static near_status check_at_most(const near__settings *s, unsigned a, unsigned b, near_error *error)
+/* Option a may not be above option b, where somebody has chosen it; a default that nobody chose comes down to b. */
+static near_status check_at_most(near__settings *s, unsigned a, unsigned b, near_error *error)
 {
-	near_options *o = (near_options *)&s->o;
+	near_options *o = &s->o;
 	uint64_t value_a = *number_at(o, &table[a]), value_b = *number_at(o, &table[b]);
 	if (value_a <= value_b)
 		return NEAR_OK;
+	if (s->source[a] == NEAR__BY_DEFAULT) {
+		*number_at(o, &table[a]) = value_b;
+		return NEAR_OK;
+	}
 	if (error != NULL)
 		(void)snprintf(error->text, sizeof(error->text),
 		               "%s (%s) is %" PRIu64 " %s, %s: above %s (%s), which is %" PRIu64 " %s, %s; right is at most that much",
@@ -391,7 +395,7 @@ static near_status check_at_most(const near__settings *s, unsigned a, unsigned b
 	return NEAR_E_CONFIG;
 }
 
-static near_status check(const near__settings *s, near_error *error)
+static near_status check(near__settings *s, near_error *error)
 {
 	near_status status = NEAR_OK;
 	for (unsigned i = 0; status == NEAR_OK && i < NEAR__OPT_COUNT; i++)

@@ -140,6 +140,8 @@ near__verdict near__judge(near_cache *cache, near__key *key, bool leased, int64_
 /* Decodes what Redis holds; NONE: nothing usable. `sum` gets the envelope's checksum (0 when there is none). */
 near__verdict near__decode(near_cache *cache, near__key *key, const near__before *before, const void *bytes, size_t size,
                            near__found *found, uint64_t *sum);
+/* The order to L1 for a value that was found: NEAR__L1_FILL as of `asof`, without a fence. */
+near__l1_write near__write_make(const near__key *key, const near__found *found, near__pos asof);
 /* Puts what was found into L1 under its fence. Returns L1's outcome. */
 near__l1_outcome near__install(near_cache *cache, const near__key *key, const near__before *before,
                                const near__found *found);

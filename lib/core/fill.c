@@ -51,17 +51,15 @@ static bool still_current(void *ctx, const near__l1_write *write)
 	return true;
 }
 
-near__l1_outcome near__install(near_cache *cache, const near__key *key, const near__before *before,
-                               const near__found *found)
+near__l1_write near__write_make(const near__key *key, const near__found *found, near__pos asof)
 {
-	fencing fence = { cache, key, before };
-	near__l1_write write = {
+	return (near__l1_write){
 		.hash = key->local,
 		.key = key->bytes,
 		.key_size = key->size,
 		.value = found->value,
 		.value_size = found->value_size,
-		.asof = before->asof,
+		.asof = asof,
 		.now_ns = near__coarse_ns(),
 		.fresh_until_ns = found->fresh_until_ns,
 		.stale_until_ns = found->stale_until_ns,
@@ -71,9 +69,16 @@ near__l1_outcome near__install(near_cache *cache, const near__key *key, const ne
 		.tag_count = found->tag_count,
 		.tags = found->tags,
 		.mode = NEAR__L1_FILL,
-		.current = still_current,
-		.ctx = &fence,
 	};
+}
+
+near__l1_outcome near__install(near_cache *cache, const near__key *key, const near__before *before,
+                               const near__found *found)
+{
+	fencing fence = { cache, key, before };
+	near__l1_write write = near__write_make(key, found, before->asof);
+	write.current = still_current;
+	write.ctx = &fence;
 	/* Asked here as well, before anything is touched: a put that its fence refuses has already taken the place of what was
 	 * there, perhaps the stale value that somebody will fall back on. */
 	near__l1_outcome outcome =

@@ -49,22 +49,9 @@ static near_status put_single(near_cache *cache, near__key *key, const near__fou
                               uint64_t expected)
 {
 	near__key_share(cache, key);
-	near__l1_write write = {
-		.hash = key->local,
-		.key = key->bytes,
-		.key_size = key->size,
-		.value = found->value,
-		.value_size = found->value_size,
-		.asof = near__fence_raise(&cache->fence, key->shared),
-		.now_ns = near__coarse_ns(),
-		.fresh_until_ns = found->fresh_until_ns,
-		.stale_until_ns = found->stale_until_ns,
-		.version = found->version,
-		.tag_count = found->tag_count,
-		.tags = found->tags,
-		.mode = mode,
-		.expected = expected,
-	};
+	near__l1_write write = near__write_make(key, found, near__fence_raise(&cache->fence, key->shared));
+	write.mode = mode;
+	write.expected = expected;
 	near__l1_outcome outcome = near__l1_put(cache->l1, &write);
 	if (outcome == NEAR__L1_NEWER && found->version != 0)
 		return NEAR_CONFLICT;

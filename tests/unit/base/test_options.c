@@ -163,13 +163,25 @@ static void settings_make__life_above_its_cap__names_both(void **state)
 {
 	(void)state;
 	setenv("NEARCACHE_TTL_MAX", "1m", 1);
-	expect_error(NULL, WORDS("ttl_ms", "NEARCACHE_TTL_MS", "300000 ms", "the default", "ttl_max_ms", "NEARCACHE_TTL_MAX",
-	                         "60000 ms", "from the environment"));
+	setenv("NEARCACHE_TTL_MS", "5m", 1);
+	expect_error(NULL, WORDS("ttl_ms", "NEARCACHE_TTL_MS", "300000 ms", "from the environment", "ttl_max_ms",
+	                         "NEARCACHE_TTL_MAX", "60000 ms"));
 	setenv("NEARCACHE_TTL_MS", "30s", 1);
 	expect_ok(NULL);
 	near__settings_free(&settings);
 	setenv("NEARCACHE_NEGATIVE_TTL_MS", "2m", 1);
 	expect_error(NULL, WORDS("negative_ttl_ms", "120000 ms", "ttl_max_ms"));
+}
+
+static void settings_make__a_cap_below_the_default_life__brings_the_default_down(void **state)
+{
+	(void)state;
+	setenv("NEARCACHE_TTL_MAX", "500", 1);
+	expect_ok(NULL);
+	assert_int_equal(settings.o.ttl_ms, 500);
+	assert_int_equal(settings.o.negative_ttl_ms, 500);
+	assert_int_equal(settings.source[NEAR__OPT_ttl_ms], NEAR__BY_DEFAULT);
+	near__settings_free(&settings);
 }
 
 static void settings_make__a_password__is_in_no_word(void **state)
@@ -282,6 +294,7 @@ int main(void)
 		TEST(settings_make__bad_variable__names_it_its_value_and_what_is_right),
 		TEST(settings_make__bad_option_of_the_program__names_it),
 		TEST(settings_make__life_above_its_cap__names_both),
+		TEST(settings_make__a_cap_below_the_default_life__brings_the_default_down),
 		TEST(settings_make__a_password__is_in_no_word),
 		TEST(settings_make__an_older_shorter_struct__keeps_what_it_has_not),
 		TEST(settings_make__a_newer_longer_struct__is_taken_if_its_new_options_are_unset),
