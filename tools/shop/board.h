@@ -75,6 +75,7 @@ struct worker_board {
 
 struct probe_board {
 	_Atomic uint32_t round;  /* a new number starts a round */
+	_Atomic uint32_t over;   /* the round that nobody needs to go on with */
 	_Atomic uint32_t writer; /* the worker that writes in it */
 	_Atomic uint32_t armed[SHOP_WORKERS_MAX], gone[SHOP_WORKERS_MAX], answered; /* the round it was done for */
 	_Atomic uint64_t gone_at[SHOP_WORKERS_MAX], answered_at;

@@ -15,7 +15,7 @@
 static bool round_open(struct worker *worker, uint32_t round)
 {
 	return !atomic_load_explicit(&worker->board->orders.stop, memory_order_relaxed) &&
-	       atomic_load(&worker->board->probe.round) == round;
+	       atomic_load(&worker->board->probe.round) == round && atomic_load(&worker->board->probe.over) != round;
 }
 
 static void write_round(struct worker *worker, uint32_t round)

@@ -11,6 +11,11 @@
 
 /* ------------------------------------------------------------------ counts */
 
+static bool redis_is_up(const struct run *run)
+{
+	return run->redis.pid != 0 && (run->started_at == 0 || run->answered_at != 0);
+}
+
 static void stats_add(near_stats *sum, const near_stats *stats)
 {
 #define NEAR_STAT(kind, field, help) sum->field += stats->field;
@@ -79,7 +84,7 @@ void run_sample(struct run *run)
 	run->last = now_sum;
 	sum_add(&run->total, &difference);
 	sample.span = sample.at > before ? (double)(sample.at - before) / (double)SHOP_SECOND : 0;
-	sample.redis_up = run->redis.pid != 0 && (run->started_at == 0 || run->answered_at != 0);
+	sample.redis_up = redis_is_up(run);
 	rates_sample(&sample, &difference);
 	state_sample(run, &sample);
 	if (figures->begun && !figures->over)
@@ -151,29 +156,40 @@ static void round_count(struct run *run, struct stage_figures *figures)
 		run->round[run->rounds++] = (struct round){ .at = probe->answered_at, .all = all };
 }
 
-/* A round that began while Redis was away, or whose invalidation was queued, measures nothing: void. */
+static void round_close(struct run *run, uint32_t round)
+{
+	atomic_store(&run->board->probe.over, round);
+	run->round_begin = 0;
+}
+
+static void round_open(struct run *run, uint32_t round, uint64_t now)
+{
+	run->round_begin = now;
+	run->round_next = now + ROUND_PAUSE_NS;
+	atomic_store(&run->board->probe.writer, round % run->config.workers);
+	atomic_store(&run->board->probe.round, round);
+}
+
+/* A round whose invalidation was queued, or that does not come to an end, measures nothing: void. With Redis away there is
+ * nothing to measure, and looking would cost the load its processor. */
 void run_probe(struct run *run)
 {
 	struct probe_board *probe = &run->board->probe;
 	struct stage_figures *figures = &run->figures[run->stage];
 	uint32_t round = atomic_load(&probe->round);
-	uint64_t now = now_ns();
-	bool answered = run->round_begin != 0 && atomic_load(&probe->answered) == round;
+	uint64_t now = now_ns(), lasts = run->round_begin != 0 ? now - run->round_begin : 0;
+	bool answered = atomic_load(&probe->answered) == round;
 
 	if (run->round_begin != 0 && round_complete(run, round) && probe->answer == NEAR_OK) {
 		if (figures->begun && !figures->over && run->round_begin >= figures->begin)
 			round_count(run, figures);
-		run->round_begin = 0;
-	} else if (run->round_begin != 0 &&
-	           (now - run->round_begin > (answered ? ROUND_MAX_NS : ROUND_ARM_NS) ||
-	            (answered && probe->answer != NEAR_OK))) {
+		round_close(run, round);
+	} else if (run->round_begin != 0 && (!redis_is_up(run) || lasts > (answered ? ROUND_MAX_NS : ROUND_ARM_NS) ||
+	                                     (answered && probe->answer != NEAR_OK))) {
 		figures->rounds_void++;
-		run->round_begin = 0;
+		round_close(run, round);
 	}
-	if (run->round_begin == 0 && now >= run->round_next && run->config.workers > 1 && !stages[run->stage].bare) {
-		run->round_begin = now;
-		run->round_next = now + ROUND_PAUSE_NS;
-		atomic_store(&probe->writer, (round + 1) % run->config.workers);
-		atomic_store(&probe->round, round + 1);
-	}
+	if (run->round_begin == 0 && now >= run->round_next && run->config.workers > 1 && !stages[run->stage].bare &&
+	    redis_is_up(run))
+		round_open(run, round + 1, now);
 }

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define STEP_NS (5 * SHOP_MS)
-#define PUBLISH_NS (100 * SHOP_MS)
+#define LOOK_NS (100 * SHOP_MS)
+#define LOOK_OFTEN_NS (20 * SHOP_MS)
 #define DRAIN_MAX_NS (3 * SHOP_SECOND)
 #define RESEND_MAX 200 /* in one step, so that the figures stay young meanwhile */
 
@@ -77,19 +78,23 @@ void *steward_run(void *arg)
 {
 	struct worker *worker = arg;
 	struct orders *orders = &worker->board->orders;
-	uint64_t published = 0;
-	near_stats stats;
+	near_stats stats = { .connected = 0 };
+	uint64_t looked = 0;
 
 	while (!atomic_load_explicit(&orders->stop, memory_order_relaxed)) {
-		near_stats_get(worker->cache, &stats);
-		if (now_ns() - published > PUBLISH_NS) {
+		bool reviving = atomic_load(&orders->revival) != 0 && !revived(&worker->mine->revival);
+		bool waiting = reviving || pending_count(&worker->pending) > 0;
+
+		/* The figures are not for nothing: the allocator is asked for its own. */
+		if (now_ns() - looked > (waiting ? LOOK_OFTEN_NS : LOOK_NS)) {
 			board_stats_publish(worker->mine, worker->cache);
-			published = now_ns();
+			stats = worker->mine->stats; /* this thread alone writes it */
+			looked = now_ns();
 		}
 		if (stats.connected)
 			resend(worker);
 		atomic_store_explicit(&worker->mine->pending, pending_count(&worker->pending), memory_order_relaxed);
-		if (atomic_load(&orders->revival) != 0 && !revived(&worker->mine->revival))
+		if (reviving)
 			revival_watch(worker, &stats);
 		pause_ns(STEP_NS);
 	}
