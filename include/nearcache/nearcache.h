@@ -160,7 +160,7 @@ NEAR_API NEAR_MUST_USE near_status near_wait_ready(near_cache *cache, uint64_t d
 /* ------------------------------------------------------------------- calls */
 
 typedef enum near_flag {
-	NEAR_STALE_ALLOWED = 1 << 0, /* a stale value is welcome, as NEAR_STALE */
+	NEAR_STALE_ALLOWED = 1 << 0, /* a stale value is welcome, as NEAR_STALE; near_load then loads behind the caller */
 	NEAR_NO_L1 = 1 << 1,         /* neither look in L1 nor fill it */
 	NEAR_NO_L2 = 1 << 2,         /* do not ask Redis for data (an invalidation still goes there) */
 	NEAR_REFRESH = 1 << 3        /* near_load: run the loader although a fresh value is there */

@@ -1,6 +1,7 @@
 /* Loads: L1, then Redis, then the source; one run per key in this process (flight), one in all (load token).
  *
  *   near_load -> L1 fresh ------------------------------> value        (perhaps due for a refresh: refresh.c)
+ *             -> L1 stale, and the flag allows it -------> stale value  (and a refresh)
  *             -> board the flight of the key
  *                  joins: waits ------------------------> the leader's value or error
  *                  leads: before -> token step in Redis
@@ -290,6 +291,19 @@ static near_status fly(near_cache *cache, near__key *key, near__source_call sour
 	return status;
 }
 
+/* Who welcomes a stale value gets the one that is there, and the load goes on behind him. NEAR_E_UNAVAILABLE: he does not,
+ * there is none, or nobody would load. */
+static near_status stale_while_loading(near_cache *cache, near__key *key, near__source_call source,
+                                       const near__terms *terms, const near__sink *sink)
+{
+	if (!(terms->flags & NEAR_STALE_ALLOWED) || cache->settings.o.refresh_threads == 0)
+		return NEAR_E_UNAVAILABLE;
+	near_status status = near__stale_from_l1(cache, key, sink);
+	if (status != NEAR_E_UNAVAILABLE)
+		near__refresh_offer(cache, key, source.loader, source.ctx, terms, near__coarse_ns());
+	return status;
+}
+
 near_status near__load(near_cache *cache, near__key *key, near_loader loader, void *ctx, const near__terms *terms,
                        const near__sink *sink)
 {
@@ -300,6 +314,9 @@ near_status near__load(near_cache *cache, near__key *key, near_loader loader, vo
 		if (status != NEAR_E_UNAVAILABLE)
 			return status;
 		near__count(cache->stats, NEAR__STAT_l1_misses);
+		status = stale_while_loading(cache, key, source, terms, sink);
+		if (status != NEAR_E_UNAVAILABLE)
+			return status;
 	}
 	do
 		status = fly(cache, key, source, terms, sink);

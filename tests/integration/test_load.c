@@ -278,6 +278,28 @@ static void load__near_expiry__is_refreshed_behind_the_caller(void **state)
 	assert_true(stats.refreshes - stats.refreshes_adopted <= (uint64_t)w->source->runs);
 }
 
+static void load__stale_is_welcome__comes_at_once_and_the_load_behind(void **state)
+{
+	world *w = *state;
+	char got[16];
+	near_call welcome = NEAR_CALL_INIT;
+	welcome.flags = NEAR_STALE_ALLOWED;
+	w->source->value = 1;
+	assert_int_equal(load(w->cache, "k", w->source, NULL, got, NULL), NEAR_OK);
+	assert_int_equal(near_invalidate(w->cache, KEY("k"), NULL), NEAR_OK);
+	w->source->value = 2;
+	w->source->hold = 1;
+	assert_int_equal(load(w->cache, "k", w->source, &welcome, got, NULL), NEAR_STALE);
+	assert_string_equal(got, "1");
+	w->source->hold = 0;
+	near_status status = NEAR_STALE;
+	for (int i = 0; i < SOON_MS && status == NEAR_STALE; i++, nap_ms(1))
+		status = load(w->cache, "k", w->source, &welcome, got, NULL);
+	assert_int_equal(status, NEAR_OK);
+	assert_string_equal(got, "2");
+	assert_int_equal(w->source->runs, 2);
+}
+
 static void load_pinned__and_forced__work(void **state)
 {
 	world *w = *state;
@@ -382,6 +404,7 @@ int main(void)
 		BOTH(load__source_has_none__is_remembered_for_a_while),
 		BOTH(load__waiter__leaves_at_its_deadline),
 		BOTH(load__near_expiry__is_refreshed_behind_the_caller),
+		BOTH(load__stale_is_welcome__comes_at_once_and_the_load_behind),
 		BOTH(load_pinned__and_forced__work),
 		cmocka_unit_test(load__cold_in_many_processes__one_run),
 		cmocka_unit_test_setup_teardown(load__redis_killed__runs_alone_and_lives_one_lease, make_shared, drop),
