@@ -41,7 +41,9 @@ void near__l1_beat(near__l1 *l1, uint32_t count)
 		return; /* not yet, or another thread does it */
 	atomic_fetch_add_explicit(&l1->tick, (uint32_t)(beats / per_tick), memory_order_relaxed);
 	int64_t items = (int64_t)near__stats_sum(l1->stats, NEAR__STAT_items);
-	bool pressed = atomic_load_explicit(&l1->pressed, memory_order_relaxed);
+	bool pressed = near__mem_mapped(l1->mem) > near__mem_limit(l1->mem) / 2 ||
+	               atomic_load_explicit(&l1->payload_limit, memory_order_relaxed) != 0;
+	atomic_store_explicit(&l1->pressed, pressed, memory_order_relaxed);
 	uint64_t least = pressed ? 1 : BATCH_MAX; /* as long as nothing is evicted nobody reads the clock */
 	per_tick = items / TICKS > (int64_t)least ? (uint64_t)items / TICKS : least;
 	uint64_t batch = per_tick / 8 < 1 ? 1 : per_tick / 8 > BATCH_MAX ? BATCH_MAX : per_tick / 8;
@@ -170,9 +172,6 @@ static size_t take_out(near__l1 *l1, near__thread *self, sample *s, obituary *o)
 		memcpy(o->key, e->bytes, e->key_size);
 	}
 	near__l1_retire(l1, self, e);
-	/* relaxed: switches the clock's resolution. */
-	if (!atomic_load_explicit(&l1->pressed, memory_order_relaxed))
-		atomic_store_explicit(&l1->pressed, true, memory_order_relaxed);
 	return bytes;
 }
 

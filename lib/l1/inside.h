@@ -54,12 +54,15 @@ typedef struct near__pulse {
 struct near__l1 {
 	/* read by every lookup */
 	NEAR_ALIGNED_LINE _Atomic(near__table *) table;
+	_Atomic(near__slot *) hint_slots; /* of the table, for prefetching only: may be another's */
+	_Atomic(uint64_t) hint_mask;
 	char *base;
 	uint64_t reach_bytes;
 	near__mem *mem;
 	near__stats *stats;
 	/* the clock of the heat */
 	NEAR_ALIGNED_LINE _Atomic(uint32_t) tick; /* modulo 2^32; slots keep 8 bits of it */
+	_Atomic(bool) pressed;                    /* room is wanted, or will soon be: accesses are noted */
 	_Atomic(uint32_t) batch;                  /* accesses that a thread counts on its own */
 	NEAR_ALIGNED_LINE _Atomic(uint64_t) beats; /* accesses since the tick began */
 	_Atomic(uint64_t) tick_beats;              /* accesses per tick */
@@ -67,7 +70,6 @@ struct near__l1 {
 	near__limbo limbo;
 	NEAR_ALIGNED_LINE float weight[HEAT_CLASS_MAX + 1]; /* of a class, in the score */
 	_Atomic(uint64_t) payload_limit;
-	_Atomic(bool) pressed;     /* something was evicted for room: the heat counts */
 	_Atomic(uint32_t) starved; /* puts that found much idle memory but none of their size */
 	bool huge_pages;
 	near__keeper *keeper;
@@ -94,6 +96,11 @@ static inline near__slot *table_set(const near__table *t, uint64_t hash)
 static inline near__entry *slot_entry(const near__l1 *l1, uint64_t word)
 {
 	return slot_block(l1->base, word);
+}
+static inline bool l1_is_pressed(const near__l1 *l1)
+{
+	/* relaxed: a hint. */
+	return atomic_load_explicit(&l1->pressed, memory_order_relaxed);
 }
 static inline uint8_t l1_tick(const near__l1 *l1)
 {
@@ -141,12 +148,12 @@ void near__l1_weigh(near__l1 *l1, near_evict evict);
 /* Adds a thread's accesses to the tick. */
 void near__l1_beat(near__l1 *l1, uint32_t count);
 
-/* An access, for the clock. */
-static inline void l1_pulse(near__l1 *l1, const near__thread *self)
+/* Accesses, for the clock. */
+static inline void l1_pulse(near__l1 *l1, const near__thread *self, uint32_t accesses)
 {
 	_Atomic(uint32_t) *count = &l1->pulse[self->index % PULSE_LINES].count;
 	/* relaxed: the clock is no promise; threads that share a line may lose a few. */
-	uint32_t n = atomic_load_explicit(count, memory_order_relaxed) + 1;
+	uint32_t n = atomic_load_explicit(count, memory_order_relaxed) + accesses;
 	if (NEAR_UNLIKELY(n >= atomic_load_explicit(&l1->batch, memory_order_relaxed))) {
 		near__l1_beat(l1, n);
 		n = 0;
@@ -169,6 +176,14 @@ void near__l1_emptying_free(near__emptying *m);
 bool near__l1_empty_step(near__l1 *l1, near__thread *self, uint64_t sets);
 /* Empties spans while more is mapped than the limit allows. False: it still is. Any thread. */
 bool near__l1_fit_bound(near__l1 *l1, near__thread *self, unsigned rounds);
+
+/* Tells near__l1_prefetch of a table. */
+static inline void l1_hint(near__l1 *l1, const near__table *t)
+{
+	/* relaxed: one may be seen without the other; then the wrong lines are fetched. */
+	atomic_store_explicit(&l1->hint_slots, t->slots, memory_order_relaxed);
+	atomic_store_explicit(&l1->hint_mask, t->set_mask, memory_order_relaxed);
+}
 
 /* drop.c */
 /* near__l1_drop that spares a fresh entry whose version is at or above `spared_version`, unless that is 0. */

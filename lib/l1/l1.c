@@ -98,6 +98,7 @@ near_status near__l1_create(const near__l1_config *config, near__l1 **out)
 	for (uint64_t i = 0; i < (t->set_mask + 1) * SET_SLOTS; i++)
 		atomic_init(&t->slots[i].word, SLOT_EMPTY);
 	atomic_init(&l1->table, t);
+	l1_hint(l1, t);
 	*out = l1;
 	return NEAR_OK;
 

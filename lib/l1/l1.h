@@ -55,6 +55,9 @@ typedef struct near__l1_view {
 	bool marked_stale;      /* invalidated in place: only ever given back as stale */
 } near__l1_view;
 
+/* Sends for the set's lines, outside of any section: worth calling as soon as the hash is known. Changes nothing. */
+void near__l1_prefetch(const near__l1 *l1, uint64_t hash);
+
 /* Inside a section. True: the key is there and VALID, `view` is filled (also when its life is over: the caller judges,
  * as-of, life and mark). False: not there. Counts an access in the slot word; writes nothing shared on a saturated entry.
  * Wait-free but for a bounded number of retries when the slot changes underneath. */

@@ -480,7 +480,7 @@ near__l1_outcome near__l1_put(near__l1 *l1, const near__l1_write *write)
 	op o = { .l1 = l1, .self = near__self(), .write = write };
 	NEAR_DEBUG_ASSERT(write->key_size >= 1 && write->key_size <= NEAR_KEY_MAX && write->tag_count <= NEAR_TAGS_MAX);
 	turn t = TURN_FRESH;
-	l1_pulse(l1, o.self);
+	l1_pulse(l1, o.self, 1);
 	for (unsigned i = 0; i < PUT_TRIES && t != TURN_DONE; i++) {
 		if (o.e == NULL && (is_too_large(l1, write) || !make_entry(&o)))
 			break;

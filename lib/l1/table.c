@@ -232,6 +232,7 @@ bool near__l1_grow_if_full(near__l1 *l1, bool overflows)
 		near__l1_table_unmap(l1, larger);
 		return false;
 	}
+	l1_hint(l1, larger);
 	near__count(l1->stats, NEAR__STAT_growths);
 	return true;
 }
