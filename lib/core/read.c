@@ -221,6 +221,7 @@ static __attribute__((noinline)) near_status get_beyond(near_cache *cache, near_
 near_status near__get(near_cache *cache, const void *bytes, size_t size, void *buf, size_t buf_size, near_item *item)
 {
 	near__key key = near__key_make(bytes, size);
+	near__l1_prefetch(cache->l1, key.local);
 	near__sink sink = { .buf = buf, .buf_size = buf_size, .item = item };
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
