@@ -76,7 +76,7 @@ static void unlist(near__flight **at)
 	near__flight_leave(flight);
 }
 
-static near__flight *make(near__key *key)
+static near__flight *make(near__key *key, const near__terms *terms)
 {
 	near__flight *f = calloc(1, sizeof *f + key->size);
 	if (f == NULL)
@@ -84,18 +84,33 @@ static near__flight *make(near__key *key)
 	f->local = key->local;
 	f->key_size = key->size;
 	memcpy(f->key, key->bytes, key->size);
+	f->tag_count = terms->tag_count;
+	memcpy(f->tags, terms->tags, terms->tag_count * sizeof *f->tags);
 	atomic_store_explicit(&f->references, 2, memory_order_relaxed); /* leader and table */
 	return f;
 }
 
-near__flight *near__flight_board(near_cache *cache, near__key *key, bool *leads)
+/* Nothing that this process knows of has overtaken the flight's beginning: whoever comes now may have its result. */
+static bool is_current(near_cache *cache, near__key *key, const near__flight *f)
+{
+	if (!near__before_holds(cache, key, &f->before))
+		return false;
+	for (uint32_t i = 0; i < f->tag_count; i++)
+		if (near__fence_tag(&cache->fence, f->tags[i]) > f->before.ticket ||
+		    (cache->coherence != NULL &&
+		     near__coherence_tag_pos(cache->coherence, key->shard, f->tags[i]) > f->before.asof))
+			return false;
+	return true;
+}
+
+near__flight *near__flight_board(near_cache *cache, near__key *key, const near__terms *terms, bool *leads)
 {
 	bucket *b = bucket_of(cache, key->local);
 	near__key_share(cache, key);
 	pthread_mutex_lock(&b->lock);
 	near__flight **at = find(b, key->local, key->bytes, key->size);
 	near__flight *f = *at;
-	if (f != NULL && near__before_holds(cache, key, &f->before)) {
+	if (f != NULL && is_current(cache, key, f)) {
 		hold(f);
 		*leads = false;
 		pthread_mutex_unlock(&b->lock);
@@ -103,7 +118,7 @@ near__flight *near__flight_board(near_cache *cache, near__key *key, bool *leads)
 	}
 	if (f != NULL)
 		unlist(at); /* it flies on for those who are aboard */
-	f = make(key);
+	f = make(key, terms);
 	if (f != NULL) {
 		near__before_take(cache, key, &f->before);
 		f->listed = true;

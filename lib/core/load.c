@@ -272,7 +272,7 @@ static near_status fly(near_cache *cache, near__key *key, near__source_call sour
                        const near__sink *sink)
 {
 	bool leads;
-	near__flight *flight = near__flight_board(cache, key, &leads);
+	near__flight *flight = near__flight_board(cache, key, terms, &leads);
 	if (flight == NULL)
 		return NEAR_E_NOMEM;
 	if (leads) {

@@ -87,7 +87,7 @@ static void run(near__refresh *refresh, task *t)
 	bool leads;
 	uint64_t wait_ms;
 	int64_t pause_ms = 0;
-	near__flight *flight = near__flight_board(cache, &key, &leads);
+	near__flight *flight = near__flight_board(cache, &key, &t->terms, &leads);
 	if (flight == NULL)
 		return;
 	if (leads) {
