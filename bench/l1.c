@@ -55,7 +55,7 @@ typedef struct worker {
 	step *steps;
 	unsigned char *buffers, *value;
 	near_lookup *lookups;
-	uint64_t at, laps; /* where in the sequence, over all rounds */
+	uint64_t at, length, laps; /* where in the sequence, over all rounds */
 	/* of the last round */
 	uint64_t calls, gets, hits, fills, wrong;
 	int64_t begun_ns, ended_ns, cpu_ns;
@@ -101,7 +101,7 @@ static void put_item(worker *w, const step *s)
 	w->fills += run->engine->put(run->table, s->key, w->value, run->options->value_size);
 }
 
-static void got(worker *w, const step *s, bool hit)
+static inline void got(worker *w, const step *s, bool hit)
 {
 	w->gets++;
 	w->hits += hit;
@@ -127,10 +127,11 @@ static void load_item(worker *w, const step *s)
 static inline void call_one(worker *w, const step *s)
 {
 	run_state *run = w->run;
-	switch (s->op) {
-	case BENCH_GET:
+	if (s->op == BENCH_GET) {
 		got(w, s, run->engine->get(run->table, s->key, w->buffers, run->value_room));
-		break;
+		return;
+	}
+	switch (s->op) {
 	case BENCH_PUT:
 		put_item(w, s);
 		break;
@@ -186,28 +187,33 @@ static void call_timed(worker *w, const step *s)
 
 /* ------------------------------------------------------------- a round */
 
+/* The next `batch` steps of the sequence. */
+static inline const step *next_steps(worker *w, uint64_t batch)
+{
+	uint64_t at = w->at;
+	w->at = at + batch;
+	if (w->at + batch > w->length) {
+		w->at = 0;
+		w->laps++;
+	}
+	return &w->steps[at];
+}
+
 static void run_sequence(worker *w)
 {
-	uint64_t length = w->run->options->sequence, batch = w->run->options->batch, at = w->at, calls = 0;
+	uint64_t batch = w->run->options->batch, rounds = 0;
 	while (!atomic_load_explicit(&w->run->stop, memory_order_relaxed)) {
-		for (unsigned i = 1; i <= SAMPLE_EVERY; i++) {
-			const step *s = &w->steps[at];
-			at += batch;
-			if (at + batch > length) {
-				at = 0;
-				w->laps++;
-			}
-			if (i == SAMPLE_EVERY)
-				call_timed(w, s);
-			else if (batch > 1)
-				call_batch(w, s);
-			else
-				call_one(w, s);
-		}
-		calls += SAMPLE_EVERY * batch;
+		/* Two loops, so that what the harness does between two calls is little. */
+		if (batch > 1)
+			for (unsigned i = 1; i < SAMPLE_EVERY; i++)
+				call_batch(w, next_steps(w, batch));
+		else
+			for (unsigned i = 1; i < SAMPLE_EVERY; i++)
+				call_one(w, next_steps(w, 1));
+		call_timed(w, next_steps(w, batch));
+		rounds++;
 	}
-	w->at = at;
-	w->calls = calls;
+	w->calls = rounds * SAMPLE_EVERY * batch;
 }
 
 static void *worker_main(void *argument)
@@ -292,6 +298,7 @@ static void worker_make(run_state *run, worker *w, unsigned index)
 	w->run = run;
 	w->index = index;
 	w->steps = bench_alloc(o->sequence, sizeof(step));
+	w->length = o->sequence;
 	w->value = bench_alloc(1, o->value_size);
 	memset(w->value, 'v', o->value_size);
 	w->buffers = bench_alloc(o->batch, run->value_room);
