@@ -19,6 +19,7 @@ typedef struct tag_steps {
 	near__command *commands;
 	near_status *statuses;
 	near__reply **replies;
+	near__pos *before; /* the position before the steps were sent */
 } tag_steps;
 
 static void steps_free(tag_steps *t)
@@ -27,6 +28,7 @@ static void steps_free(tag_steps *t)
 	free(t->commands);
 	free(t->statuses);
 	free(t->replies);
+	free(t->before);
 }
 
 static bool steps_make(tag_steps *t, unsigned shards)
@@ -35,7 +37,8 @@ static bool steps_make(tag_steps *t, unsigned shards)
 	t->commands = calloc(shards, sizeof(*t->commands));
 	t->statuses = calloc(shards, sizeof(*t->statuses));
 	t->replies = calloc(shards, sizeof(*t->replies));
-	if (t->args != NULL && t->commands != NULL && t->statuses != NULL && t->replies != NULL)
+	t->before = calloc(shards, sizeof(*t->before));
+	if (t->args != NULL && t->commands != NULL && t->statuses != NULL && t->replies != NULL && t->before != NULL)
 		return true;
 	steps_free(t);
 	return false;
@@ -57,15 +60,16 @@ static void build(near__coherence *c, const near__shard *s, near__args *a, const
 	near__args_text(a, stripe);
 }
 
-/* Own gets see it at once, like those of others when the message comes. */
-static near_status take(near__coherence *c, unsigned shard, uint64_t tag, const near__reply *reply)
+/* Own gets see it at once, like those of others when the message comes. An answer of an incarnation that is not known here
+ * (yet) has no position of ours: then all of the generation that was current before the step was sent is older. What has
+ * an as-of of a later generation was read after this incarnation had ended, so after the step. */
+static near_status take(near__coherence *c, unsigned shard, uint64_t tag, near__pos before, const near__reply *reply)
 {
 	uint64_t incarnation, seq;
 	if (!near__step_read(reply, 0, &incarnation, &seq))
 		return near__step_error(c, reply);
 	near__pos pos = near__step_pos(c, shard, incarnation, seq);
-	if (pos != 0)
-		near__shard_raise(&c->shard[shard].tags[tag % NEAR__TAG_STRIPES], pos);
+	near__shard_raise(&c->shard[shard].tags[tag % NEAR__TAG_STRIPES], pos != 0 ? pos : before | NEAR__SEQ_MASK);
 	return NEAR_OK;
 }
 
@@ -81,7 +85,7 @@ static near_status take_or_repeat(near__coherence *c, tag_steps *t, unsigned sha
 		reply = again;
 	}
 	if (status == NEAR_OK)
-		status = take(c, shard, tag, reply);
+		status = take(c, shard, tag, t->before[shard], reply);
 	near__reply_free(reply);
 	return status;
 }
@@ -98,6 +102,7 @@ near_status near__coherence_invalidate_tag(near__coherence *c, uint64_t tag, int
 		tag_bytes[i] = (char)(unsigned char)(tag >> (8 * i));
 	(void)snprintf(stripe, sizeof(stripe), "%u", (unsigned)(tag % NEAR__TAG_STRIPES));
 	for (unsigned i = 0; i < c->shards; i++) {
+		t.before[i] = near__coherence_pos(c, i);
 		build(c, &c->shard[i], &t.args[i], tag_bytes, stripe);
 		t.commands[i] = (near__command){ t.args[i].argc, t.args[i].argv, t.args[i].sizes };
 	}
