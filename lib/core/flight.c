@@ -90,9 +90,18 @@ static near__flight *make(near__key *key, const near__terms *terms)
 	return f;
 }
 
-/* Nothing that this process knows of has overtaken the flight's beginning: whoever comes now may have its result. */
+/* Whoever comes now may have the flight's result: nothing that this process knows of has overtaken its beginning, and what
+ * it may not know of was acknowledged less than a lease ago, because the lease is held (asked first) or the flight is
+ * younger than that. So with Redis away a load that takes longer than a lease is begun again once per lease. */
 static bool is_current(near_cache *cache, near__key *key, const near__flight *f)
 {
+	if (cache->coherence != NULL) {
+		int64_t now_ns = near__coarse_ns();
+		int64_t lease_ns = (int64_t)cache->settings.o.lease_ms * NEAR__MS_NS;
+		if (now_ns >= f->before.read_ns + lease_ns - NEAR__COARSE_NS &&
+		    now_ns >= near__coherence_shard_lease_until(cache->coherence, key->shard))
+			return false;
+	}
 	if (!near__before_holds(cache, key, &f->before))
 		return false;
 	for (uint32_t i = 0; i < f->tag_count; i++)
