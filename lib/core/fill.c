@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/core.h"
+#include "core/journal.h"
 
 void near__before_take(near_cache *cache, near__key *key, near__before *before)
 {
@@ -113,6 +114,10 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 	*sum = 0;
 	if (size >= NEAR__ENVELOPE_HEAD)
 		memcpy(sum, (const char *)bytes + NEAR__ENVELOPE_SUM_AT, sizeof *sum);
+	/* Asked before the question as well; but an invalidation may have been queued since, and then a ticket taken after it
+	 * would let the old value pass. */
+	if (near__journal_has(cache->journal, key->shard, key->bytes, key->size))
+		return NEAR__NONE;
 	uint64_t redis_ms = near__coherence_redis_ms(cache->coherence);
 	if (!near__envelope_read(bytes, size, key->bytes, key->size, &e) || e.tag_count > NEAR_TAGS_MAX ||
 	    e.incarnation != before->incarnation || e.incarnation == 0 || redis_ms == 0 ||

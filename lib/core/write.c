@@ -105,7 +105,13 @@ near_status near__invalidate(near_cache *cache, near__key *key, near__change cha
 	if (cache->coherence == NULL)
 		return NEAR_OK;
 	near__pos pos;
-	return invalidate_step(cache, key, change, keep_stale, terms, &pos);
+	near_status status = invalidate_step(cache, key, change, keep_stale, terms, &pos);
+	if (status == NEAR_QUEUED) {
+		/* Redis still has the old value, and until the journal named the key it could be read and kept here. */
+		(void)near__fence_raise(&cache->fence, key->shared);
+		drop(cache, key, UINT64_MAX, keep_stale);
+	}
+	return status;
 }
 
 near_status near__invalidate_tag(near_cache *cache, near__tag tag, const near__terms *terms)
