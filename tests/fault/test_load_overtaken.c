@@ -179,6 +179,49 @@ static void tag__invalidated_just_after_flushall__is_gone_here_when_the_call_ret
 	near_close(cache);
 }
 
+static void *get_on_and_on(void *ctx)
+{
+	slow_load *s = ctx; /* its cache, and let_go as the end */
+	char got[8];
+	while (!s->let_go)
+		s->has_read += near_get(s->cache, KEY("k"), got, sizeof got, NULL) == NEAR_OK;
+	return NULL;
+}
+
+static void invalidate__queued_under_readers_of_redis__is_gone_here_when_the_call_returns(void **state)
+{
+	enum { ROUNDS = 20, READERS = 3 };
+	near_cache *cache = open_on(redis_server_url(*state));
+	slow_load readers = { .cache = cache };
+	pthread_t threads[READERS];
+	char got[8];
+	int put = 0, queued = 0, old = 0;
+	for (int i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, get_on_and_on, &readers), 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		int64_t end_ns = near__now_ns() + SOON_MS * NEAR__MS_NS;
+		bool done = false;
+		while (!done && near__now_ns() < end_ns)
+			done = near_put(cache, KEY("k"), "old", 3, NULL) == NEAR_OK;
+		put += done;
+		free(redis_server_command(*state, "REPLICAOF 127.0.0.1 1")); /* still gives the old value, and keeps it */
+		queued += near_invalidate(cache, KEY("k"), NULL) == NEAR_QUEUED;
+		for (int i = 0; i < 50; i++) {
+			old += near_get(cache, KEY("k"), got, sizeof got, NULL) != NEAR_MISS;
+			nap_ms(1);
+		}
+		free(redis_server_command(*state, "REPLICAOF NO ONE"));
+	}
+	readers.let_go = 1;
+	for (int i = 0; i < READERS; i++)
+		pthread_join(threads[i], NULL);
+	near_close(cache);
+	assert_int_equal(put, ROUNDS);
+	assert_int_equal(queued, ROUNDS);
+	assert_int_equal(old, 0);
+	assert_true(readers.has_read > 0);
+}
+
 static int start(void **state)
 {
 	*state = redis_server_start(&(redis_server_options){ .tcp = true });
@@ -197,6 +240,7 @@ int main(void)
 		TEST(load__tag_invalidated_meanwhile__is_not_joined),
 		TEST(load__begun_before_the_connection_was_lost__is_not_joined_after_a_lease),
 		TEST(tag__invalidated_just_after_flushall__is_gone_here_when_the_call_returns),
+		TEST(invalidate__queued_under_readers_of_redis__is_gone_here_when_the_call_returns),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
