@@ -1,18 +1,18 @@
 /* A crew: several real processes that share one Redis and one "database", for tests that break things under them.
  *
  *   parent   starts Redis, breaks it, gives orders; opens no cache
- *   child    one near_cache; CREW_THREADS workers that read and write while `running`; its main thread carries out orders
+ *   child    one near_cache; CREW_THREADS workers that read and write while `running`; its main thread takes orders
  *            (a function of the test, which the child knows too, since it was forked)
  *   shared   the database (one version per key), when each version's invalidation was acknowledged, all counts
  *
  * The rules of a history, checked at every read
  *   promise    a fresh value of version v, asked for at time u: no later version was acknowledged before u - lease
  *   own        nor is one older than what this process itself has invalidated, acknowledged or queued
- *   at rest    all writers silent, journals empty, one lease gone by: every process reads the newest version of every key
+ *   at rest    all writers silent, journals empty, one lease gone by: every process reads each key's newest version
  *   in time    every call is back within its deadline and SLACK, with a status that its contract names
  *
- * Every fourth key carries a tag, and some writes raise all of those and invalidate the tag. A child that dies fails the
- * test; none outlives the parent (PR_SET_PDEATHSIG).
+ * Every fourth key carries a tag, and some writes raise all of those and invalidate the tag. A child that dies fails
+ * the test; none outlives the parent (PR_SET_PDEATHSIG).
  */
 #ifndef NEAR_TESTS_CREW_H
 #define NEAR_TESTS_CREW_H
@@ -423,7 +423,9 @@ static inline void task_look(void)
 		}
 }
 
-#define SUM(field) ({ uint64_t sum_ = 0; for (int i_ = 0; i_ < CREW_SIZE; i_++) sum_ += all->child[i_].stats.field; sum_; })
+#define SUM(field) ({ uint64_t sum_ = 0; \
+	for (int i_ = 0; i_ < CREW_SIZE; i_++) sum_ += all->child[i_].stats.field; \
+	sum_; })
 
 static inline int parked(void)
 {

@@ -1,5 +1,5 @@
-/* Redis is away while a process writes: the answer is NEAR_QUEUED within the deadline, and what was queued takes effect in
- * every process and in Redis when it is back, also when more was written than the journal holds. */
+/* Redis is away while a process writes: the answer is NEAR_QUEUED within the deadline, and what was queued takes
+ * effect in every process and in Redis when it is back, also when more was written than the journal holds. */
 #include "fault/crew.h"
 
 enum { KEYS = 200, JOURNAL = 10, WRITER = 0 };

@@ -1,5 +1,6 @@
-/* A load that is under way while the world goes on: who comes after an invalidation does not get what was read before it,
- * whether the invalidation was of a tag, or of an incarnation this process has not heard of, or could not be heard of. */
+/* A load that is under way while the world goes on: who comes after an invalidation does not get what was read before
+ * it, whether the invalidation was of a tag, or of an incarnation this process has not heard of, or could not be heard
+ * of. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

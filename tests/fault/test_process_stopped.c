@@ -1,5 +1,5 @@
-/* A process is stopped (SIGSTOP, as by a debugger or a machine that swaps) for longer than its lease and goes on: what it
- * serves after waking is bound by the lease, counted from before each read. */
+/* A process is stopped (SIGSTOP, as by a debugger or a machine that swaps) for longer than its lease and goes on: what
+ * it serves after waking is bound by the lease, counted from before each read. */
 #include "fault/crew.h"
 
 enum { ROUNDS = 4, VICTIM = 1 };

@@ -1,5 +1,5 @@
-/* Redis dies and returns under four processes that read and write: with all its data, with an old snapshot of them, with
- * none. */
+/* Redis dies and returns under four processes that read and write: with all its data, with an old snapshot of them,
+ * with none. */
 #include "fault/crew.h"
 
 enum { ROUNDS = 3 };

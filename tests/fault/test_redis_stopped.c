@@ -1,5 +1,5 @@
-/* Redis is stopped (SIGSTOP: connections stay, nothing is answered): every kind of call is back within its deadline with a
- * status that its contract names; afterwards all works again. */
+/* Redis is stopped (SIGSTOP: connections stay, nothing is answered): every kind of call is back within its deadline
+ * with a status that its contract names; afterwards all works again. */
 #include "fault/crew.h"
 
 static void redis_stopped__under_load__nobody_is_stale_and_all_work_within_5_s(void **state)
@@ -40,7 +40,7 @@ static void task_call_reads(void)
 	near_pin pin = { 0 };
 	near_lookup lookups[3];
 	for (int i = 0; i < 3; i++)
-		lookups[i] = (near_lookup){ .key = "key:0\0key:1\0key:2" + 6 * i, .key_size = 5, .buf = got, .buf_size = 32,
+		lookups[i] = (near_lookup){ .key = &"key:0\0key:1\0key:2"[6 * i], .key_size = 5, .buf = got, .buf_size = 32,
 			                        .status = NEAR_E_SYSTEM };
 	NOTE(GET, near_get(cache, "key:0", 5, got, sizeof got, NULL));
 	NOTE(GET_PINNED, near_get_pinned(cache, "key:0", 5, NULL, &pin));
