@@ -99,7 +99,7 @@
 #ifndef F_RETRYINV	/* a put whose answer was lost is repeated as an invalidation, not as a put */
 #define F_RETRYINV 1
 #endif
-#ifndef E_SILENT
+#ifndef E_SILENT	/* the faults, see above */
 #define E_SILENT 0
 #endif
 #ifndef E_DISC
@@ -269,10 +269,7 @@ inline raise(i, p)
 /* near__fence_raise, then the drop of everything */
 inline forget(i)
 {
-	if
-	:: LOCAL -> d_step { count[i]++; stripe[i] = count[i] }; drop(i, ALL)
-	:: else
-	fi
+	if :: LOCAL -> d_step { count[i]++; stripe[i] = count[i] }; drop(i, ALL) :: else fi
 }
 
 proctype Writer(byte who)
@@ -365,10 +362,7 @@ proctype Reader(byte i)
 		fi;
 		/* GET; the answer may be looked at much later */
 		atomic { conn[i] -> if :: l2 != NONE && (!F_L2INC || l2inc == ki) -> v = l2 :: else fi }
-		if
-		:: v != NONE && F_RECHECK && cinc[i] != ki -> v = NONE
-		:: else
-		fi;
+		if :: v != NONE && F_RECHECK && cinc[i] != ki -> v = NONE :: else fi;
 		if
 		:: v != NONE -> assert(v >= g0)
 		:: else ->
@@ -399,10 +393,7 @@ proctype Reader(byte i)
 			fi
 		fi;
 have:		g0 = 0; ki = 0; t = 0; ti = 0; got = 0;
-		if
-		:: v != NONE -> install(i, v, a, ticket, 0)
-		:: else
-		fi;
+		if :: v != NONE -> install(i, v, a, ticket, 0) :: else fi;
 		atomic { v = 0; a = 0; ticket = 0; n++ }
 	:: else -> break
 	od;
@@ -525,10 +516,7 @@ end:	do
 
 	/* the data connection comes back: the first step settles the incarnation */
 	:: !conn[i] ->
-		if
-		:: F_ENTER -> resync(i, 1)
-		:: else
-		fi;
+		if :: F_ENTER -> resync(i, 1) :: else fi;
 		conn[i] = 1
 
 	/* the subscription comes back */
