@@ -146,7 +146,8 @@ typedef enum near__token_answer { NEAR__TOKEN_VALUE, NEAR__TOKEN_GRANTED, NEAR__
  *      'r' refresh: only one whose life ends after `seen` (ms of Redis's clock), else the token.
  *      'x' reject: the caller could not use the envelope whose checksum is `seen`: only another one, else the token.
  * *value: the raw bytes when VALUE, and also when GRANTED and something stale is there (may be NULL); the caller's.
- * *wait_ms: how long the present token lives, when WAIT. */
+ * *wait_ms: how long the present token lives, when WAIT. *token is set in any case: after NEAR_E_TIMEOUT it names the one that
+ * Redis may yet grant, to be given back (and never to be filled with: it may be granted after the source was read). */
 near_status near__coherence_token(near__coherence *c, const near__step *step, char mode, uint64_t seen,
                                   uint64_t token_ms, near__token_answer *answer, near__token *token,
                                   near__reply **value, uint64_t *wait_ms);

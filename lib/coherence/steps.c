@@ -232,6 +232,8 @@ near_status near__coherence_token(near__coherence *c, const near__step *step, ch
 	char sum[8], nonce[2 * NEAR__HEX];
 	NEAR_ASSERT(mode == 'm' || mode == 'r' || mode == 'x');
 	token_draw(c, &drawn);
+	drawn.incarnation = near__coherence_incarnation(c, step->shard);
+	*token = drawn;
 	near__hex_write(nonce_half(&drawn, 0), nonce);
 	near__hex_write(nonce_half(&drawn, 1), nonce + NEAR__HEX);
 	put_bytes(seen, sum);

@@ -1,7 +1,7 @@
 /* Core: the only room that composes the others. L1 knows no Redis, coherence knows no values, l2 sends nothing; here they
  * become one cache.
  *
- *   read.c     get, get_many, exists, ttl: L1, judged, then L2, fenced into L1
+ *   read.c     get, exists, ttl: L1, judged, then L2, fenced into L1; batch.c the same for many
  *   write.c    put and its conditional forms, touch, invalidate, remove, tags
  *   load.c     L1, L2, loader: single flight (flight.c), load token, XFetch (refresh.c)
  *   journal.c  invalidations that Redis has not acknowledged yet
@@ -169,6 +169,10 @@ near_status near__sink_view(near_cache *cache, const near__sink *sink, const nea
 near_status near__sink_bytes(const near__sink *sink, const void *value, size_t value_size, uint64_t version,
                              int64_t ttl_ms, near_source source, near_status status);
 void near__sink_unpin(near_pin *pin);
+
+/* Delivers what Redis's bytes hold when it is fresh, and installs it. NEAR_E_UNAVAILABLE: it is not. */
+near_status near__take(near_cache *cache, near__key *key, const near__terms *terms, const near__sink *sink,
+                       const near__before *before, const void *bytes, size_t size);
 
 /* Events for the program. */
 void near__tell(near_cache *cache, near_event_kind kind, unsigned shard, const void *key, size_t key_size,

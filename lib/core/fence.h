@@ -34,7 +34,8 @@ static inline uint64_t near__fence_now(const near__fence *fence)
 }
 
 /* Ends because each failed CAS means that another writer has raised the stripe; lock-free. */
-static inline uint64_t near__fence_raise_at(near__fence *fence, _Atomic(uint64_t) *stripe)
+/* *before: the count that stood in the stripe. */
+static inline uint64_t near__fence_raise_at(near__fence *fence, _Atomic(uint64_t) *stripe, uint64_t *before)
 {
 	uint64_t mine = atomic_fetch_add_explicit(&fence->count, 1, memory_order_seq_cst) + 1;
 	uint64_t seen = atomic_load_explicit(stripe, memory_order_relaxed);
@@ -43,16 +44,26 @@ static inline uint64_t near__fence_raise_at(near__fence *fence, _Atomic(uint64_t
 	                                                             memory_order_relaxed))
 		continue;
 	near__fence();
+	*before = seen;
 	return mine;
 }
 
 static inline uint64_t near__fence_raise(near__fence *fence, uint64_t hash)
 {
-	return near__fence_raise_at(fence, &fence->stripe[hash % NEAR__FENCE_STRIPES]);
+	uint64_t before;
+	return near__fence_raise_at(fence, &fence->stripe[hash % NEAR__FENCE_STRIPES], &before);
 }
 static inline uint64_t near__fence_raise_tag(near__fence *fence, uint64_t tag)
 {
-	return near__fence_raise_at(fence, &fence->tag[tag % NEAR__FENCE_STRIPES]);
+	uint64_t before;
+	return near__fence_raise_at(fence, &fence->tag[tag % NEAR__FENCE_STRIPES], &before);
+}
+/* The same, and whether anybody has raised the stripe since `ticket`. */
+static inline uint64_t near__fence_raise_since(near__fence *fence, uint64_t hash, uint64_t ticket, bool *raised_since)
+{
+	uint64_t before, mine = near__fence_raise_at(fence, &fence->stripe[hash % NEAR__FENCE_STRIPES], &before);
+	*raised_since = before > ticket;
+	return mine;
 }
 /* The count at the last invalidation of the tag by this process. */
 static inline uint64_t near__fence_tag(const near__fence *fence, uint64_t tag)

@@ -122,7 +122,10 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 	if (!near__envelope_read(bytes, size, key->bytes, key->size, &e) || e.tag_count > NEAR_TAGS_MAX ||
 	    e.incarnation != before->incarnation || e.incarnation == 0 || redis_ms == 0 ||
 	    /* Again, now that the answer is here: the connection may have been lost and made anew before it was asked. */
-	    e.incarnation != near__coherence_incarnation(cache->coherence, key->shard)) {
+	    e.incarnation != near__coherence_incarnation(cache->coherence, key->shard) ||
+	    /* And the journal: who notes a write raises the fence afterwards, so a ticket that the raise does not refuse was
+	     * taken after the note, and sees it here. */
+	    near__journal_has(cache->journal, key->shard, key->bytes, key->size)) {
 		near__count(cache->stats, NEAR__STAT_l2_rejected);
 		return NEAR__NONE;
 	}

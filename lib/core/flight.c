@@ -84,6 +84,7 @@ static near__flight *make(near__key *key, const near__terms *terms)
 	f->local = key->local;
 	f->key_size = key->size;
 	memcpy(f->key, key->bytes, key->size);
+	f->forced = (terms->flags & NEAR_REFRESH) != 0;
 	f->tag_count = terms->tag_count;
 	memcpy(f->tags, terms->tags, terms->tag_count * sizeof *f->tags);
 	atomic_store_explicit(&f->references, 2, memory_order_relaxed); /* leader and table */
@@ -119,7 +120,8 @@ near__flight *near__flight_board(near_cache *cache, near__key *key, const near__
 	pthread_mutex_lock(&b->lock);
 	near__flight **at = find(b, key->local, key->bytes, key->size);
 	near__flight *f = *at;
-	if (f != NULL && is_current(cache, key, f)) {
+	bool forces = (terms->flags & NEAR_REFRESH) != 0; /* wants the source asked, so only a flight that asks it will do */
+	if (f != NULL && (!forces || f->forced) && is_current(cache, key, f)) {
 		hold(f);
 		*leads = false;
 		pthread_mutex_unlock(&b->lock);

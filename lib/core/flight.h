@@ -17,6 +17,7 @@ typedef struct near__flight {
 	_Atomic(uint32_t) landed; /* futex: 0 flying, 1 the result below is final */
 	_Atomic(uint32_t) news;   /* futex: somebody's fill of this key was heard of; what a leader waits on */
 	bool listed;
+	bool forced;              /* the source is asked although Redis has a value */
 	near__before before;      /* under the bucket's mutex */
 	uint32_t tag_count;       /* the leader's tags: a value that it loads has them */
 	near__tag tags[NEAR_TAGS_MAX];

@@ -39,8 +39,12 @@ static void *tidy(void *ctx)
 
 static near_status send(near_cache *cache, const near__journal_item *item, int64_t deadline_ns)
 {
-	if (item->void_shard)
-		return near__coherence_void_shard(cache->coherence, item->shard, deadline_ns);
+	if (item->void_shard) {
+		uint64_t before = near__coherence_incarnation(cache->coherence, item->shard);
+		near_status status = near__coherence_void_shard(cache->coherence, item->shard, deadline_ns);
+		bool adopted = near__coherence_incarnation(cache->coherence, item->shard) != before;
+		return status != NEAR_OK || adopted ? status : NEAR_E_TIMEOUT; /* void, but not yet here: once more does no harm */
+	}
 	if (item->change == NEAR__CHANGE_TAG) {
 		near__tag tag;
 		__builtin_memcpy(&tag, item->key, sizeof tag);

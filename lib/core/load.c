@@ -18,6 +18,8 @@
 #include "core/refresh.h"
 #include "sync/wake.h"
 
+enum { POLL_MS = 20, GIVE_BACK_MS = 20 };
+
 /* --- the source */
 
 near_status near_loaded_set(near_loaded *loaded, const void *value, size_t value_size)
@@ -198,20 +200,23 @@ near__attempt near__load_attempt(near_cache *cache, near__key *key, near__flight
 {
 	near__names names;
 	near__before before;
+	near__token token;
+	near__step step;
+	bool lost = false; /* a token that may be granted without our hearing of it */
 	/* Twice at most: an envelope that the step finds fresh and we cannot use is named and asked for no more. */
 	for (int i = 0; i < 2; i++) {
 		if ((terms->flags & NEAR_NO_L2) || !near__l2_usable(cache, key))
 			break;
 		near__token_answer answer;
-		near__token token;
 		near__reply *reply = NULL;
 		int64_t deadline_ns = near__now_ns() + (terms->deadline_ns - terms->begun_ns);
-		near__step step = near__step_make(cache, key, deadline_ns, &names);
+		step = near__step_make(cache, key, deadline_ns, &names);
 		near__flight_begin(cache, flight, key, &before);
 		near_status status = near__coherence_token(cache->coherence, &step, mode, seen_ms, cache->settings.o.token_ms,
 		                                           &answer, &token, &reply, wait_ms);
 		if (status != NEAR_OK) {
 			near__count(cache->stats, NEAR__STAT_l2_errors);
+			lost = status == NEAR_E_TIMEOUT;
 			break;
 		}
 		if (answer == NEAR__TOKEN_WAIT)
@@ -226,12 +231,15 @@ near__attempt near__load_attempt(near_cache *cache, near__key *key, near__flight
 			return attempt;
 		mode = 'x';
 	}
-	return load_alone(cache, key, flight, source, terms);
+	near__attempt attempt = load_alone(cache, key, flight, source, terms);
+	if (lost) { /* behind the step that asked for it, or every other process would wait out its life */
+		step.deadline_ns = near__now_ns() + GIVE_BACK_MS * NEAR__MS_NS;
+		near__coherence_token_release(cache->coherence, &step, &token);
+	}
+	return attempt;
 }
 
 /* --- the callers */
-
-enum { POLL_MS = 20 };
 
 /* The leader's way: attempts until landed or out of time. */
 static void lead(near_cache *cache, near__key *key, near__flight *flight, near__source_call source,
@@ -264,6 +272,8 @@ static near_status deliver(const near__flight *flight, const near__sink *sink, n
 	if (flight->status != NEAR_OK)
 		return flight->status;
 	int64_t ttl_ms = (flight->fresh_until_ns - near__coarse_ns()) / NEAR__MS_NS;
+	if (ttl_ms < 1)
+		ttl_ms = 1; /* just read from the source, however short it is kept */
 	return near__sink_bytes(sink, flight->value, flight->value_size, flight->version, ttl_ms, source, NEAR_OK);
 }
 
@@ -288,7 +298,8 @@ static near_status fly(near_cache *cache, near__key *key, near__source_call sour
 	}
 	near_status status = deliver(flight, sink, flight->source);
 	near__flight_leave(flight);
-	return status;
+	/* The leader's time was up, not ours. */
+	return !leads && status == NEAR_E_TIMEOUT ? NEAR_E_BUSY : status;
 }
 
 /* Who welcomes a stale value gets the one that is there, and the load goes on behind him. NEAR_E_UNAVAILABLE: he does not,

@@ -6,8 +6,6 @@
  * An L1 hit takes no lock, allocates nothing and waits for nobody. The lease is asked before the entry is loaded: the other
  * way round an entry loaded under an old lease could be served under a new one that was earned by dropping that entry.
  */
-#include <stdlib.h>
-#include <string.h>
 #include "core/core.h"
 #include "core/journal.h"
 #include "core/refresh.h"
@@ -137,9 +135,8 @@ bool near__l2_usable(near_cache *cache, near__key *key)
 	return !near__journal_has(cache->journal, key->shard, key->bytes, key->size);
 }
 
-/* Delivers what Redis's bytes hold when it is fresh, and installs it. NEAR_E_UNAVAILABLE: it is not. */
-static near_status take(near_cache *cache, near__key *key, const near__terms *terms, const near__sink *sink,
-                        const near__before *before, const void *bytes, size_t size)
+near_status near__take(near_cache *cache, near__key *key, const near__terms *terms, const near__sink *sink,
+                       const near__before *before, const void *bytes, size_t size)
 {
 	near__found found;
 	uint64_t sum;
@@ -179,7 +176,7 @@ static near_status from_l2(near_cache *cache, near__key *key, const near__terms 
 	const char *bytes = near__reply_bytes(reply, &size);
 	status = NEAR_E_UNAVAILABLE;
 	if (bytes != NULL)
-		status = take(cache, key, terms, sink, &before, bytes, size);
+		status = near__take(cache, key, terms, sink, &before, bytes, size);
 	else
 		near__count(cache->stats, NEAR__STAT_l2_misses);
 	near__reply_free(reply);
@@ -251,162 +248,4 @@ near_status near__ttl(near_cache *cache, near__key *key, const near__terms *term
 		return status;
 	*ttl_ms = item.ttl_ms > 0 ? (uint64_t)item.ttl_ms : 0;
 	return NEAR_OK;
-}
-
-/* --- batches */
-
-enum { BATCH = 64 };
-
-/* One batch in L1 under one section. Sets the status of every lookup: NEAR_OK, NEAR_MISS, NEAR_E_NOSPACE are final,
- * NEAR_E_UNAVAILABLE is for L2. Returns how many those are. */
-static size_t batch_from_l1(near_cache *cache, near_lookup *lookups, near__key *keys, size_t count)
-{
-	near__l1_query queries[BATCH];
-	near__l1_view views[BATCH];
-	int64_t now_ns = near__coarse_ns();
-	near__thread *self = near__self();
-	bool leased[BATCH];
-	size_t missing = 0, hits = 0;
-	for (size_t i = 0; i < count; i++) {
-		keys[i] = near__key_make(lookups[i].key, lookups[i].key_size);
-		leased[i] = near__leased(cache, &keys[i], now_ns);
-		queries[i] = (near__l1_query){ .hash = keys[i].local, .key = keys[i].bytes, .key_size = keys[i].size };
-	}
-	near__epoch_enter(self);
-	near__l1_find_many(cache->l1, queries, count, now_ns, views);
-	for (size_t i = 0; i < count; i++) {
-		near_lookup *l = &lookups[i];
-		l->item = (near_item){ .source = NEAR_FROM_NONE };
-		if (views[i].entry == NULL || near__judge(cache, &keys[i], leased[i], now_ns, &views[i]) != NEAR__FRESH) {
-			l->status = NEAR_E_UNAVAILABLE;
-			missing++;
-			continue;
-		}
-		near__sink sink = { .buf = l->buf, .buf_size = l->buf_size, .item = &l->item };
-		hits++;
-		l->status = views[i].flags & NEAR__ENTRY_NEGATIVE ? NEAR_MISS
-		                                                   : near__sink_view(cache, &sink, &views[i], now_ns, NEAR_OK);
-	}
-	near__epoch_exit(self);
-	near__count_by(cache->stats, self, NEAR__STAT_l1_hits, hits);
-	near__count_by(cache->stats, self, NEAR__STAT_l1_misses, missing);
-	return missing;
-}
-
-enum { MGET_MAX = 1024 };
-
-typedef struct mget {
-	size_t count;
-	near_lookup *lookup[MGET_MAX];
-	near__before before[MGET_MAX];
-	const char *argv[MGET_MAX + 1];
-	size_t sizes[MGET_MAX + 1];
-	char *names; /* one after the other */
-	size_t names_size, names_max;
-} mget;
-
-static near_status mget_run(near_cache *cache, mget *m, const near__terms *terms)
-{
-	m->argv[0] = "MGET";
-	m->sizes[0] = 4;
-	const char *name = m->names;
-	for (size_t i = 0; i < m->count; i++) {
-		m->argv[i + 1] = name;
-		name += m->sizes[i + 1];
-	}
-	near__reply *reply = NULL;
-	near_status status = near__redis_call(
-		cache->redis,
-		&(near__command){ .argc = (int)m->count + 1, .argv = m->argv, .sizes = m->sizes }, terms->deadline_ns, &reply);
-	if (status != NEAR_OK || near__reply_count(reply) != m->count) {
-		near__count(cache->stats, NEAR__STAT_l2_errors);
-		if (status == NEAR_OK)
-			near__reply_free(reply);
-		return NEAR_E_UNAVAILABLE;
-	}
-	for (size_t i = 0; i < m->count; i++) {
-		near_lookup *l = m->lookup[i];
-		near__key key = near__key_make(l->key, l->key_size);
-		near__sink sink = { .buf = l->buf, .buf_size = l->buf_size, .item = &l->item };
-		size_t size;
-		const char *bytes = near__reply_bytes(near__reply_at(reply, i), &size);
-		if (bytes != NULL)
-			l->status = take(cache, &key, terms, &sink, &m->before[i], bytes, size);
-		else
-			near__count(cache->stats, NEAR__STAT_l2_misses);
-	}
-	near__reply_free(reply);
-	return NEAR_OK;
-}
-
-static bool mget_add(near_cache *cache, mget *m, near_lookup *lookup)
-{
-	if (m->names_max - m->names_size < NEAR__NAME_MAX) {
-		size_t more = m->names_max * 2 + 8 * NEAR__NAME_MAX;
-		char *names = realloc(m->names, more);
-		if (names == NULL)
-			return false;
-		m->names = names;
-		m->names_max = more;
-	}
-	near__key key = near__key_make(lookup->key, lookup->key_size);
-	if (!near__l2_usable(cache, &key))
-		return true;
-	near__before_take(cache, &key, &m->before[m->count]);
-	m->lookup[m->count++] = lookup;
-	m->sizes[m->count] = near__l2_data_name(cache->prefix, lookup->key, lookup->key_size, m->names + m->names_size);
-	m->names_size += m->sizes[m->count];
-	return true;
-}
-
-/* Everything that is still NEAR_E_UNAVAILABLE, in commands of at most MGET_MAX keys. */
-static void batch_from_l2(near_cache *cache, near_lookup *lookups, size_t count, const near__terms *terms)
-{
-	mget *m = malloc(sizeof *m);
-	if (m == NULL)
-		return;
-	m->count = m->names_size = m->names_max = 0;
-	m->names = NULL;
-	for (size_t i = 0; i < count; i++) {
-		if (lookups[i].status == NEAR_E_UNAVAILABLE && !mget_add(cache, m, &lookups[i]))
-			break;
-		if (m->count == 0 || (m->count < MGET_MAX && i + 1 < count))
-			continue;
-		if (mget_run(cache, m, terms) != NEAR_OK)
-			break;
-		m->count = m->names_size = 0;
-	}
-	free(m->names);
-	free(m);
-}
-
-void near__get_many(near_cache *cache, near_lookup *lookups, size_t count, const near__terms *terms)
-{
-	near__key keys[BATCH];
-	size_t missing = 0;
-	for (size_t i = 0; i < count; i += BATCH) {
-		size_t n = count - i < BATCH ? count - i : BATCH;
-		if (terms->flags & NEAR_NO_L1) {
-			for (size_t j = i; j < i + n; j++)
-				lookups[j].status = NEAR_E_UNAVAILABLE;
-			missing += n;
-		} else {
-			missing += batch_from_l1(cache, lookups + i, keys, n);
-		}
-	}
-	if (missing == 0)
-		return;
-	if (cache->coherence != NULL && !(terms->flags & NEAR_NO_L2))
-		batch_from_l2(cache, lookups, count, terms);
-	for (size_t i = 0; i < count; i++) {
-		near_lookup *l = &lookups[i];
-		if (l->status != NEAR_E_UNAVAILABLE)
-			continue;
-		near__key key = near__key_make(l->key, l->key_size);
-		near__sink sink = { .buf = l->buf, .buf_size = l->buf_size, .item = &l->item };
-		bool stale = terms->stale_allowed && !(terms->flags & NEAR_NO_L1);
-		l->status = stale ? from_l1(cache, &key, &sink, true) : NEAR_MISS;
-		if (l->status == NEAR_E_UNAVAILABLE)
-			l->status = NEAR_MISS;
-	}
 }

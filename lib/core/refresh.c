@@ -88,8 +88,10 @@ static void run(near__refresh *refresh, task *t)
 	uint64_t wait_ms;
 	int64_t pause_ms = 0;
 	near__flight *flight = near__flight_board(cache, &key, &t->terms, &leads);
-	if (flight == NULL)
+	if (flight == NULL) {
+		pause_key(refresh, key.local, PAUSE_FAILED_MS);
 		return;
+	}
 	if (leads) {
 		atomic_fetch_add_explicit(&flight->references, 1, memory_order_relaxed);
 		near__count(cache->stats, NEAR__STAT_refreshes);

@@ -49,10 +49,16 @@ static near_status put_single(near_cache *cache, near__key *key, const near__fou
                               uint64_t expected)
 {
 	near__key_share(cache, key);
-	near__l1_write write = near__write_make(key, found, near__fence_raise(&cache->fence, key->shared));
+	near__l1_write write = near__write_make(key, found, 0);
+	near__l1_outcome outcome;
 	write.mode = mode;
 	write.expected = expected;
-	near__l1_outcome outcome = near__l1_put(cache->l1, &write);
+	/* A later write is there. A put has then been overtaken; what depends on what is there looks again, with a later as-of.
+	 * Ends: each round more means that another write got on. */
+	do {
+		write.asof = near__fence_raise(&cache->fence, key->shared);
+		outcome = near__l1_put(cache->l1, &write);
+	} while (outcome == NEAR__L1_NEWER && mode != NEAR__L1_SET);
 	if (outcome == NEAR__L1_NEWER && found->version != 0)
 		return NEAR_CONFLICT;
 	return from_outcome(outcome);
@@ -64,6 +70,9 @@ static void drop(near_cache *cache, const near__key *key, near__pos below, bool 
 	(void)near__l1_drop(cache->l1, key->local, key->bytes, key->size, below, keep_stale, near__coarse_ns());
 }
 
+/* Notes the write for later: from then on this process takes nothing about the key from Redis. What it asked before, while
+ * the write was trying its luck, may have brought the old value back into L1, or be about to: so after the note comes the
+ * fence, and then a drop. */
 static near_status queue(near_cache *cache, near__key *key, near__change change)
 {
 	if (!near__journal_add(cache->journal, key->shard, change, key->bytes, key->size))
@@ -72,12 +81,13 @@ static near_status queue(near_cache *cache, near__key *key, near__change change)
 	return NEAR_QUEUED;
 }
 
-/* The part of an invalidation that Redis sees. Any failure but a refusal by the server leaves it queued; so does a refusal,
- * since the promise to invalidate does not lapse. */
+/* The part of an invalidation that Redis sees. Any failure leaves it queued, a refusal by the server, too, since the promise
+ * to invalidate does not lapse; the caller raises the fence and drops then. A key that is noted already is sent all the same
+ * when Redis is up. */
 static near_status invalidate_step(near_cache *cache, near__key *key, near__change change, bool keep_stale,
                                    const near__terms *terms, near__pos *pos)
 {
-	if (!near__redis_is_up(cache->redis) || near__journal_has(cache->journal, key->shard, key->bytes, key->size))
+	if (!near__redis_is_up(cache->redis))
 		return queue(cache, key, change);
 	near__names names;
 	near__step step = near__step_make(cache, key, terms->deadline_ns, &names);
@@ -86,12 +96,14 @@ static near_status invalidate_step(near_cache *cache, near__key *key, near__chan
 		near__count(cache->stats, NEAR__STAT_l2_errors);
 		return queue(cache, key, change);
 	}
-	if (*pos == 0) { /* another incarnation began meanwhile: every as-of of ours is below its floor or unknown */
-		drop(cache, key, UINT64_MAX, false);
+	if (*pos != 0) {
+		near__coherence_raise(cache->coherence, key->shard, key->shared, *pos);
+		drop(cache, key, *pos, keep_stale);
 		return NEAR_OK;
 	}
-	near__coherence_raise(cache->coherence, key->shard, key->shared, *pos);
-	drop(cache, key, *pos, keep_stale);
+	/* Another incarnation began meanwhile: every as-of of ours is below its floor or unknown. */
+	(void)near__fence_raise(&cache->fence, key->shared);
+	drop(cache, key, UINT64_MAX, false);
 	return NEAR_OK;
 }
 
@@ -125,36 +137,65 @@ near_status near__invalidate_tag(near_cache *cache, near__tag tag, const near__t
 		status = near__coherence_invalidate_tag(cache->coherence, tag, terms->deadline_ns);
 	if (status == NEAR_OK)
 		return NEAR_OK;
-	/* Unnumbered, a tag's invalidation cannot be compared with the entries' as-ofs: forget everything here. */
-	near__l1_clear(cache->l1);
 	if (!near__journal_add(cache->journal, 0, NEAR__CHANGE_TAG, &tag, sizeof tag))
 		near__count(cache->stats, NEAR__STAT_journal_overflows);
 	near__count(cache->stats, NEAR__STAT_queued);
+	/* As for a key: note, fence, drop. Unnumbered, a tag's invalidation cannot be compared with the entries' as-ofs: forget
+	 * everything here. */
+	(void)near__fence_raise_tag(&cache->fence, tag);
+	near__l1_clear(cache->l1);
 	return NEAR_QUEUED;
 }
 
-/* The put did not take effect for certain: this process has the value alone, the others learn that theirs is old. */
-static near_status put_alone(near_cache *cache, near__key *key, near__found *found, const near__terms *terms, bool ask)
+/* A fresh value of this version or a higher one is here. */
+static bool version_is_here(near_cache *cache, near__key *key, uint64_t version)
+{
+	near__l1_view view;
+	int64_t now_ns = near__coarse_ns();
+	near__thread *self = near__self();
+	bool leased = near__leased(cache, key, now_ns);
+	near__epoch_enter(self);
+	bool here = near__l1_find(cache->l1, key->local, key->bytes, key->size, now_ns, &view) &&
+	            near__judge(cache, key, leased, now_ns, &view) == NEAR__FRESH &&
+	            !(view.flags & NEAR__ENTRY_NEGATIVE) && view.version >= version;
+	near__epoch_exit(self);
+	return here;
+}
+
+typedef struct alone {
+	uint64_t ticket; /* of when the put began */
+	bool tried;      /* Redis was sent the put and may have taken it */
+	bool ask;        /* Redis answers: it can be sent an invalidation now */
+} alone;
+
+/* The put did not take effect for certain: the others learn that theirs is old, then this process keeps the value alone.
+ * What was read of the old value before the note has an older ticket than what is installed here; and nothing is installed
+ * when another write of this process has ended since the put began, which may be the newer one. */
+static near_status put_alone(near_cache *cache, near__key *key, near__found *found, const near__terms *terms,
+                             const alone *how)
 {
 	near__before before;
 	near__pos pos = 0;
-	uint64_t ticket = near__fence_raise(&cache->fence, key->shared);
+	bool overtaken;
+	if (found->version != 0 && version_is_here(cache, key, found->version)) {
+		if (how->tried)
+			(void)queue(cache, key, NEAR__CHANGE_INVALIDATE);
+		return NEAR_CONFLICT;
+	}
+	near_status status = how->ask ? invalidate_step(cache, key, NEAR__CHANGE_INVALIDATE, false, terms, &pos)
+	                              : queue(cache, key, NEAR__CHANGE_INVALIDATE);
+	uint64_t ticket = near__fence_raise_since(&cache->fence, key->shared, how->ticket, &overtaken);
 	near__before_take(cache, key, &before);
 	before.ticket = ticket;
-	drop(cache, key, UINT64_MAX, false);
-	near_status status = NEAR_QUEUED;
-	if (ask)
-		status = invalidate_step(cache, key, NEAR__CHANGE_INVALIDATE, false, terms, &pos);
-	else
-		(void)queue(cache, key, NEAR__CHANGE_INVALIDATE);
 	if (status == NEAR_OK && pos != 0)
 		before.asof = pos;
+	drop(cache, key, UINT64_MAX, false);
 	int64_t alone_ns = terms->begun_ns + (int64_t)cache->settings.o.lease_ms * NEAR__MS_NS - NEAR__COARSE_NS;
 	found->flags |= NEAR__ENTRY_ALONE;
 	if (found->fresh_until_ns > alone_ns)
 		found->fresh_until_ns = alone_ns;
 	found->stale_until_ns = alone_ns + (int64_t)cache->settings.o.degraded_ttl_ms * NEAR__MS_NS;
-	if (!(terms->flags & NEAR_NO_L1))
+	if (!overtaken && !(terms->flags & NEAR_NO_L1))
 		(void)near__install(cache, key, &before, found);
 	return status;
 }
@@ -201,30 +242,31 @@ static near_status put_shared(near_cache *cache, near__key *key, near__found *fo
 {
 	near__before before;
 	near__pos pos = 0;
-	bool usable = near__l2_usable(cache, key);
+	alone how = { .ticket = near__fence_now(&cache->fence), .tried = near__l2_usable(cache, key) };
 	near_status status = NEAR_E_UNAVAILABLE;
-	if (usable)
+	if (how.tried)
 		status = put_step(cache, key, found, fresh_ms, mode, expected, terms, &before, &pos);
 	if (status == NEAR_EXISTS || status == NEAR_MISS || status == NEAR_CONFLICT)
 		return status;
 	if (status == NEAR_OK && pos == 0) {
+		(void)near__fence_raise(&cache->fence, key->shared);
 		drop(cache, key, UINT64_MAX, false);
 		return NEAR_OK;
 	}
 	if (status == NEAR_OK) {
 		near__coherence_raise(cache->coherence, key->shard, key->shared, pos);
 		before.asof = pos;
-		if (terms->flags & NEAR_NO_L1)
+		/* Refused by a fence that another key of the stripe has raised: what the put has replaced must still go. */
+		if ((terms->flags & NEAR_NO_L1) || near__install(cache, key, &before, found) == NEAR__L1_OVERTAKEN)
 			drop(cache, key, pos, false);
-		else
-			(void)near__install(cache, key, &before, found);
 		return NEAR_OK;
 	}
-	if (usable)
+	if (how.tried)
 		near__count(cache->stats, NEAR__STAT_l2_errors);
+	how.ask = status == NEAR_E_REDIS || (!how.tried && near__redis_is_up(cache->redis));
 	if (mode == NEAR__L1_SET)
-		return put_alone(cache, key, found, terms, status == NEAR_E_REDIS);
-	if (status == NEAR_E_TIMEOUT || status == NEAR_E_REDIS)
+		return put_alone(cache, key, found, terms, &how);
+	if (how.tried && (status == NEAR_E_TIMEOUT || status == NEAR_E_REDIS || status == NEAR_E_UNAVAILABLE))
 		(void)near__invalidate(cache, key, NEAR__CHANGE_INVALIDATE, terms); /* it may have taken effect */
 	return status;
 }
@@ -237,6 +279,8 @@ near_status near__put(near_cache *cache, near__key *key, const void *value, size
 		return NEAR_E_TOO_LARGE;
 	near__found found = value_of(cache, value, value_size, terms, &fresh_ms);
 	near__count(cache->stats, NEAR__STAT_puts);
+	if (cache->coherence == NULL && (terms->flags & NEAR_NO_L1) && mode == NEAR__L1_SET)
+		return near__invalidate(cache, key, NEAR__CHANGE_REMOVE, terms); /* nowhere to put it: what is there is old */
 	if (cache->coherence == NULL)
 		return put_single(cache, key, &found, mode, expected);
 	return put_shared(cache, key, &found, fresh_ms, mode, expected, terms);
@@ -252,7 +296,8 @@ static near_status touch_single(near_cache *cache, near__key *key, int64_t fresh
 	uint64_t asof = 0;
 	near__epoch_enter(self);
 	bool there = near__l1_find(cache->l1, key->local, key->bytes, key->size, now_ns, &view) &&
-	             near__judge(cache, key, true, now_ns, &view) == NEAR__FRESH && !(view.flags & NEAR__ENTRY_NEGATIVE);
+	             near__judge(cache, key, true, now_ns, &view) == NEAR__FRESH &&
+	             view.flags == 0; /* a value kept alone must not outlive its lease */
 	if (there)
 		asof = view.asof;
 	near__epoch_exit(self);

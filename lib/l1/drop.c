@@ -183,7 +183,7 @@ static bool touch_set(near__l1 *l1, near__thread *self, const near__l1_query *q,
 			continue;
 		near__entry *e = slot_entry(l1, word);
 		uint32_t life = entry_life(e);
-		if (life_state(life) != VALID || (life & LIFE_MARK) || entry_asof(e) != asof)
+		if (life_state(life) != VALID || (life & LIFE_MARK) || (e->flags & NEAR__ENTRY_FLAGS) || entry_asof(e) != asof)
 			continue;
 		if (!slot_same(slot_look(&set[j]), word)) /* L1-UNLINK */
 			continue;

@@ -125,7 +125,7 @@ near__l1_outcome near__l1_put(near__l1 *l1, const near__l1_write *write);
 unsigned near__l1_drop(near__l1 *l1, uint64_t hash, const void *key, size_t key_size, uint64_t below, bool keep_stale,
                        int64_t now_ns);
 
-/* New lives for the VALID entry with this as-of, in place. False: no such entry. */
+/* New lives for the VALID entry with this as-of and without flags, in place. False: no such entry. */
 bool near__l1_touch(near__l1 *l1, uint64_t hash, const void *key, size_t key_size, uint64_t asof,
                     int64_t fresh_until_ns, int64_t stale_until_ns);
 
