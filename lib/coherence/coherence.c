@@ -206,6 +206,14 @@ bool near__coherence_current(const near__coherence *c, unsigned shard, uint64_t 
 	return atomic_load(&s->iv[near__shard_stripe(shared_hash)]) <= asof && atomic_load(&s->floor) <= asof;
 }
 
+near__pos near__coherence_asof(const near__coherence *c, unsigned shard, uint64_t shared_hash)
+{
+	near__pos pos = near__coherence_pos(c, shard);
+	/* COH-FENCE: read before the value is. */
+	near__pos last = atomic_load(&shard_at(c, shard)->iv[near__shard_stripe(shared_hash)]);
+	return last > pos && last >> NEAR__SEQ_BITS == pos >> NEAR__SEQ_BITS ? last : pos;
+}
+
 near__pos near__coherence_tag_pos(const near__coherence *c, unsigned shard, uint64_t tag)
 {
 	return atomic_load_explicit(&shard_at(c, shard)->tags[tag % NEAR__TAG_STRIPES], memory_order_acquire);

@@ -17,7 +17,7 @@
  *   fence of a fill    = p0 taken before the read; after publishing the entry: current(p0) says iv <= p0, floor <= p0
  *   hit                = lease held (asked before the entry is loaded) and as-of not below the shard's floor
  *
- * Order for a reader of L2: p0 = near__coherence_pos, then near__coherence_incarnation, then the GET; and after the
+ * Order for a reader of L2: p0 = near__coherence_asof, then near__coherence_incarnation, then the GET; and after the
  * answer the incarnation once more. Taken before p0 it could lend a dead value a new as-of. Not looked at after the
  * answer, the value could come from another server (connected to in between, which changes the incarnation first of
  * all) that has lost the value's invalidation.
@@ -77,6 +77,11 @@ near__redis *near__coherence_redis(near__coherence *coherence); /* for plain GET
 /* --- the read side; any thread, no waiting */
 unsigned near__coherence_shard(const near__coherence *coherence, uint64_t shared_hash);
 near__pos near__coherence_pos(const near__coherence *coherence, unsigned shard);
+/* The as-of of a value of this key whose read begins now: pos, or iv where that is ahead. A position of iv has been
+ * committed in Redis (its message was applied here, or Redis answered our own write), and with it all before it: what is
+ * read from now on reflects them. So a load right after an invalidation of our own is kept although the message of that
+ * invalidation has not come round yet. */
+near__pos near__coherence_asof(const near__coherence *coherence, unsigned shard, uint64_t shared_hash);
 uint64_t near__coherence_incarnation(const near__coherence *coherence, unsigned shard); /* 0: not known now */
 /* The shortest lease of all shards ends here (near clock; already less the coarse clock's lateness): check before
  * loading an entry, with the coarse clock. */

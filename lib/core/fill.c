@@ -22,7 +22,7 @@ void near__before_take(near_cache *cache, near__key *key, near__before *before)
 	if (cache->coherence != NULL) {
 		before->tags_known =
 			near__coarse_ns() < near__coherence_shard_lease_until(cache->coherence, key->shard);
-		before->asof = near__coherence_pos(cache->coherence, key->shard);
+		before->asof = near__coherence_asof(cache->coherence, key->shard, key->shared);
 		before->incarnation = near__coherence_incarnation(cache->coherence, key->shard);
 	}
 }
