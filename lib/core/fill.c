@@ -114,18 +114,15 @@ near__verdict near__decode(near_cache *cache, near__key *key, const near__before
 	*sum = 0;
 	if (size >= NEAR__ENVELOPE_HEAD)
 		memcpy(sum, (const char *)bytes + NEAR__ENVELOPE_SUM_AT, sizeof *sum);
-	/* Asked before the question as well; but an invalidation may have been queued since, and then a ticket taken after it
-	 * would let the old value pass. */
+	/* Asked before the question as well; but a write may have been noted since. Who notes one raises the fence afterwards, so
+	 * a ticket that the raise does not refuse was taken after the note, and the note is seen here. */
 	if (near__journal_has(cache->journal, key->shard, key->bytes, key->size))
 		return NEAR__NONE;
 	uint64_t redis_ms = near__coherence_redis_ms(cache->coherence);
 	if (!near__envelope_read(bytes, size, key->bytes, key->size, &e) || e.tag_count > NEAR_TAGS_MAX ||
 	    e.incarnation != before->incarnation || e.incarnation == 0 || redis_ms == 0 ||
 	    /* Again, now that the answer is here: the connection may have been lost and made anew before it was asked. */
-	    e.incarnation != near__coherence_incarnation(cache->coherence, key->shard) ||
-	    /* And the journal: who notes a write raises the fence afterwards, so a ticket that the raise does not refuse was
-	     * taken after the note, and sees it here. */
-	    near__journal_has(cache->journal, key->shard, key->bytes, key->size)) {
+	    e.incarnation != near__coherence_incarnation(cache->coherence, key->shard)) {
 		near__count(cache->stats, NEAR__STAT_l2_rejected);
 		return NEAR__NONE;
 	}
