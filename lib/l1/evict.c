@@ -9,7 +9,8 @@
  * All of that stands in the slot word, so a sample reads lines of the table and no entry. The sample is the set of the key
  * that wants room (in the processor's cache already, and as random as any), and sets drawn at random until SAMPLE residents
  * have been seen; the next one is fetched while the present one is scored. What is evicted leaves a ghost in its slot, the
- * tag and the time: they fill the EMPTY slots, so that about as many evicted keys are remembered as there are entries.
+ * tag and the time: they fill the EMPTY slots, and count for one turnover of evictions, so that about as many evicted keys are
+ * remembered as there are entries.
  *
  * Threads: any. An eviction is one CAS; lock-free: a failed one means that the slot was changed by another, and after
  * EVICT_TRIES the caller tries something else.
@@ -49,6 +50,19 @@ void near__l1_beat(near__l1 *l1, uint32_t count)
 	uint64_t batch = per_tick / 8 < 1 ? 1 : per_tick / 8 > BATCH_MAX ? BATCH_MAX : per_tick / 8;
 	atomic_store_explicit(&l1->tick_beats, per_tick, memory_order_relaxed);
 	atomic_store_explicit(&l1->batch, pressed ? (uint32_t)batch : BATCH_MAX, memory_order_relaxed);
+}
+
+/* The clock of the ghosts: their age counts in evictions, for that is what there are slots for. By accesses a ghost of a cache
+ * that seldom misses would soon be older than 8 bits can tell. */
+static unsigned ghost_beat(near__l1 *l1)
+{
+	/* All relaxed, as above. */
+	uint64_t gone = atomic_fetch_add_explicit(&l1->gone, 1, memory_order_relaxed) + 1;
+	uint64_t per_tick = atomic_load_explicit(&l1->tick_beats, memory_order_relaxed);
+	if (gone >= per_tick &&
+	    atomic_compare_exchange_strong_explicit(&l1->gone, &gone, 0, memory_order_relaxed, memory_order_relaxed))
+		atomic_fetch_add_explicit(&l1->ghost_tick, 1, memory_order_relaxed);
+	return l1_ghost_tick(l1);
 }
 
 void near__l1_weigh(near__l1 *l1, near_evict evict)
@@ -163,7 +177,7 @@ static size_t take_out(near__l1 *l1, near__thread *self, sample *s, obituary *o)
 {
 	NEAR_YIELD("l1-evict");
 	near__entry *e = slot_entry(l1, s->word);
-	if (!slot_cas(s->slot, &s->word, slot_ghost(s->word, l1_tick(l1))))
+	if (!slot_cas(s->slot, &s->word, slot_ghost(s->word, ghost_beat(l1))))
 		return 0;
 	size_t bytes = entry_footprint(e);
 	if (l1->on_evicted != NULL) {

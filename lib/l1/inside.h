@@ -66,6 +66,9 @@ struct near__l1 {
 	_Atomic(uint32_t) batch;                  /* accesses that a thread counts on its own */
 	NEAR_ALIGNED_LINE _Atomic(uint64_t) beats; /* accesses since the tick began */
 	_Atomic(uint64_t) tick_beats;              /* accesses per tick */
+	/* the clock of the ghosts */
+	NEAR_ALIGNED_LINE _Atomic(uint64_t) gone; /* evictions since its tick began */
+	_Atomic(uint32_t) ghost_tick;             /* 1/16 of a turnover, too, but of evictions */
 
 	near__limbo limbo;
 	NEAR_ALIGNED_LINE float weight[HEAT_CLASS_MAX + 1]; /* of a class, in the score */
@@ -106,6 +109,10 @@ static inline uint8_t l1_tick(const near__l1 *l1)
 {
 	/* relaxed: a score's clock. */
 	return (uint8_t)atomic_load_explicit(&l1->tick, memory_order_relaxed);
+}
+static inline uint8_t l1_ghost_tick(const near__l1 *l1)
+{
+	return (uint8_t)atomic_load_explicit(&l1->ghost_tick, memory_order_relaxed);
 }
 static inline bool slot_has_key(const near__l1 *l1, uint64_t word, uint64_t hash, const void *key, size_t key_size)
 {

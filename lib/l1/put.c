@@ -59,6 +59,7 @@
 #define TAKEN_MANY 12
 #define FREQ_FIRST 1
 #define FREQ_GHOST 3
+#define GHOST_AGE_MAX 16 /* in ticks: one turnover of evictions */
 
 typedef struct op {
 	near__l1 *l1;
@@ -169,9 +170,10 @@ static unsigned rank_of_room(const op *o, uint64_t word)
 {
 	if (!slot_is_ghost(word))
 		return 512;
-	if (slot_has_tag(word, o->write->hash))
+	unsigned age = (l1_ghost_tick(o->l1) - heat_clock(word)) & 0xff;
+	if (age <= GHOST_AGE_MAX && slot_has_tag(word, o->write->hash))
 		return 1024;
-	return 1 + (uint8_t)(l1_tick(o->l1) - heat_clock(word));
+	return 1 + age;
 }
 
 static void offer_room(const op *o, sight *s, near__slot *slot, uint64_t word)

@@ -66,6 +66,7 @@ static size_t evict_some(near__l1 *l1, near__thread *self, uint64_t hash, size_t
 			bytes = near__l1_evict(l1, self, hash, 0);
 		}
 		freed += bytes;
+		hash = near__random_next(&self->random); /* the own set's lowest has gone: a second sample there would be a poor one */
 	} while (freed < want && bytes != 0);
 	return freed;
 }
@@ -118,8 +119,11 @@ bool near__l1_fit_payload(near__l1 *l1, near__thread *self, const near__l1_query
 	if (NEAR_LIKELY(limit == 0))
 		return true;
 	uint64_t there = more > 0 ? payload_there(l1, self, q) : 0;
-	while ((int64_t)(near__stats_sum(l1->stats, NEAR__STAT_payload_bytes) + more - there) > (int64_t)limit)
-		if (near__l1_evict(l1, self, q->hash, 0) == 0)
+	uint64_t hash = q->hash;
+	while ((int64_t)(near__stats_sum(l1->stats, NEAR__STAT_payload_bytes) + more - there) > (int64_t)limit) {
+		if (near__l1_evict(l1, self, hash, 0) == 0)
 			return false;
+		hash = near__random_next(&self->random); /* as in evict_some */
+	}
 	return true;
 }
