@@ -3,6 +3,8 @@
  * As-of: a 64-bit position that only its owner (the coherence room, through core) gives meaning to; L1 compares as-ofs of
  * one key with `<` and keeps the higher. Without Redis every as-of is 0.
  *
+ * Every `hash` is near__hash_local of the key: a table that grows computes it again.
+ *
  * Time is handed in as near clock nanoseconds; lives are kept in ticks of 4 ms.
  */
 #ifndef NEAR_L1_L1_H

@@ -480,6 +480,7 @@ static near__l1_outcome decline(op *o)
 near__l1_outcome near__l1_put(near__l1 *l1, const near__l1_write *write)
 {
 	op o = { .l1 = l1, .self = near__self(), .write = write };
+	NEAR_DEBUG_ASSERT(write->hash == near__hash_local(write->key, write->key_size));
 	NEAR_DEBUG_ASSERT(write->key_size >= 1 && write->key_size <= NEAR_KEY_MAX && write->tag_count <= NEAR_TAGS_MAX);
 	turn t = TURN_FRESH;
 	l1_pulse(l1, o.self, 1);
