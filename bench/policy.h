@@ -15,7 +15,6 @@ typedef struct bench_policy_config {
 	uint64_t memory_bytes;  /* of mapped bytes */
 	uint64_t payload_limit; /* of key and value bytes; 0: none */
 	near_evict evict;
-	uint64_t seed;
 } bench_policy_config;
 
 typedef struct bench_policy_gauges {

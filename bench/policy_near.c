@@ -25,7 +25,6 @@ typedef struct replayed {
 	near__l1 *l1;
 	near__stats *counters;
 	unsigned char *value;
-	uint64_t seed;
 	char key[NEAR_KEY_MAX];
 } replayed;
 
@@ -37,7 +36,7 @@ static int64_t near_ns(uint32_t time_s)
 static uint64_t expand(replayed *r, uint32_t key)
 {
 	bench_trace_key_write(r->trace, key, r->key);
-	return near__hash_sum(r->key, r->trace->keys[key].key_size, r->seed);
+	return near__hash_local(r->key, r->trace->keys[key].key_size);
 }
 
 static void near_policy_close(void *policy)
@@ -53,7 +52,6 @@ static void *near_policy_open(const bench_policy_config *config)
 {
 	replayed *r = bench_alloc(1, sizeof(*r));
 	r->trace = config->trace;
-	r->seed = config->seed;
 	r->value = bench_alloc(1, config->trace->value_size_max + 1);
 	near__l1_config l1 = {.memory_bytes = config->memory_bytes,
 	                      .evict = config->evict,

@@ -26,7 +26,7 @@
 
 typedef struct replay_options {
 	const char *trace, *reference;
-	uint64_t memory, payload_limit, seed;
+	uint64_t memory, payload_limit;
 	double memory_fraction, payload_fraction;
 	unsigned evict, policy;
 	bench_common common;
@@ -256,7 +256,7 @@ static int replay_and_report(const bench_command *command, const replay_options 
 
 static int replay_run(const bench_command *command, int argc, char *const *argv)
 {
-	replay_options o = {.evict = NEAR_EVICT_BALANCED, .seed = 1};
+	replay_options o = {.evict = NEAR_EVICT_BALANCED};
 	bench_arg table[] = {
 		{"trace", BENCH_ARG_TEXT, &o.trace, 0, 0, NULL, "FILE", "the trace, .bin.zst", false},
 		{"memory", BENCH_ARG_SIZE, &o.memory, (double)LEAST_BYTES, 68719476736, NULL, "BYTES", "bound on mapped bytes",
@@ -271,7 +271,6 @@ static int replay_run(const bench_command *command, int argc, char *const *argv)
 		{"policy", BENCH_ARG_CHOICE, &o.policy, 0, 0, "near|lru", "", "the library, or exact LRU on payload bytes", false},
 		{"reference", BENCH_ARG_TEXT, &o.reference, 0, 0, NULL, "FILE",
 		 "rows to compare with; without it reference.csv beside the trace, if any", false},
-		{"seed", BENCH_ARG_COUNT, &o.seed, 0, 1e15, NULL, "N", "of the hash that places keys", false},
 		BENCH_COMMON_ARGS(o.common),
 	};
 	bench_trace trace;
@@ -289,7 +288,7 @@ static int replay_run(const bench_command *command, int argc, char *const *argv)
 	if (report == NULL || !load_trace(command, o.trace, &trace)) {
 		status = BENCH_EXIT_USAGE;
 	} else {
-		bench_policy_config config = {.trace = &trace, .evict = (near_evict)o.evict, .seed = o.seed};
+		bench_policy_config config = {.trace = &trace, .evict = (near_evict)o.evict};
 		status = choose_bounds(command, &o, &trace, &config);
 		if (status == 0)
 			status = replay_and_report(command, &o, &trace, &config, report, reference);
