@@ -177,7 +177,7 @@ static void purge(near__range *range, uint64_t chunk)
 	unsigned n = count_bits(idle);
 	if (n == 0)
 		return;
-	if (n < NEAR__CHUNK_PAGES && (range->state[chunk] & CHUNK_ADVICE) == CHUNK_HUGE) {
+	if ((range->state[chunk] & CHUNK_ADVICE) == CHUNK_HUGE) {
 		/* May fail when the process has too many mappings: then the kernel may fill the holes again, and we are told so by
 		 * nobody. The pages go back all the same. */
 		(void)madvise(address_of(range, chunk, 0), NEAR__CHUNK, MADV_NOHUGEPAGE);
