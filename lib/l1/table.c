@@ -47,7 +47,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Of 16: at 10 a set overflows about once in 40 puts while its neighbours have room; at 8 the table would be half empty. */
+/* Of 16: at 10 one set in 20 is full (Poisson), just before the table doubles; much lower would waste table. */
 #define GROW_LOAD 10
 /* While the table is this small a share of the bound, a set that overflows is reason enough from GROW_EARLY on: slots are
  * cheap there, and nobody expects a cache with room to forget. */
