@@ -6,6 +6,7 @@
  * An L1 hit takes no lock, allocates nothing and waits for nobody. The lease is asked before the entry is loaded: the other
  * way round an entry loaded under an old lease could be served under a new one that was earned by dropping that entry.
  */
+#include <string.h>
 #include "core/core.h"
 #include "core/journal.h"
 #include "core/refresh.h"
@@ -205,36 +206,58 @@ near_status near__get_with(near_cache *cache, near__key *key, const near__terms 
 	return beyond_l1(cache, key, terms, sink);
 }
 
-static __attribute__((noinline)) near_status get_beyond(near_cache *cache, near__key *key, const near__sink *sink)
+/* All that a get does when the value is not simply there, fresh and vouched for. The lookup is made again: of the many ways
+ * here only the wait for Redis costs anything. */
+static __attribute__((noinline)) near_status get_beyond(near_cache *cache, const void *bytes, size_t size, void *buf,
+                                                        size_t buf_size, near_item *item)
 {
+	near__key key = near__key_make(bytes, size);
+	near__sink sink = { .buf = buf, .buf_size = buf_size, .item = item };
+	near__terms terms;
+	near_status status = from_l1(cache, &key, &sink, false);
+	if (status != NEAR_E_UNAVAILABLE)
+		return status;
 	near__count(cache->stats, NEAR__STAT_l1_misses);
 	if (cache->coherence == NULL && !cache->settings.o.stale_ok)
 		return NEAR_MISS;
-	near__terms terms;
 	(void)near__terms_make(cache, NULL, &terms);
-	return beyond_l1(cache, key, &terms, sink);
+	return beyond_l1(cache, &key, &terms, &sink);
 }
 
+/* Nothing but the life has to be asked: the common case of a judgement. */
+static inline bool plainly_fresh(near_cache *cache, bool leased, int64_t now_ns, const near__l1_view *view)
+{
+	return now_ns < view->fresh_until_ns && !view->marked_stale && view->flags == 0 && view->tag_count == 0 && leased &&
+	       (cache->coherence == NULL || view->asof >= near__coherence_floor_max(cache->coherence));
+}
+
+/* The get that workers make a million times a second, kept short: while a processor waits for the entry of one get it can
+ * fetch the set of the next one, if that lies within the few hundred instructions it looks ahead. Hence no key, no sink and
+ * no terms here; whatever is not the common case goes the long way. */
 near_status near__get(near_cache *cache, const void *bytes, size_t size, void *buf, size_t buf_size, near_item *item)
 {
-	near__key key = near__key_make(bytes, size);
-	near__l1_prefetch(cache->l1, key.local);
-	near__sink sink = { .buf = buf, .buf_size = buf_size, .item = item };
+	uint64_t hash = near__hash_local(bytes, size);
+	near__l1_prefetch(cache->l1, hash);
 	int64_t now_ns = near__coarse_ns();
 	near__thread *self = near__self();
-	bool leased = near__leased(cache, &key, now_ns);
+	bool leased = cache->coherence == NULL || now_ns < near__coherence_lease_until(cache->coherence);
 	near__l1_view view;
+	bool hit = false;
 	near__epoch_enter(self);
-	if (NEAR_LIKELY(near__l1_find(cache->l1, key.local, bytes, size, now_ns, &view)) &&
-	    NEAR_LIKELY(near__judge(cache, &key, leased, now_ns, &view) == NEAR__FRESH)) {
-		bool negative = view.flags & NEAR__ENTRY_NEGATIVE;
-		near_status status = negative ? NEAR_MISS : near__sink_view(cache, &sink, &view, now_ns, NEAR_OK);
-		near__epoch_exit(self);
-		near__count_by(cache->stats, self, negative ? NEAR__STAT_negative_hits : NEAR__STAT_l1_hits, 1);
-		return status;
+	if (NEAR_LIKELY(near__l1_find(cache->l1, hash, bytes, size, now_ns, &view)) &&
+	    NEAR_LIKELY(plainly_fresh(cache, leased, now_ns, &view)) && NEAR_LIKELY(view.value_size <= buf_size)) {
+		if (item != NULL)
+			*item = (near_item){ .value_size = view.value_size, .version = view.version, .source = NEAR_FROM_L1,
+				             .ttl_ms = (view.fresh_until_ns - now_ns) / NEAR__MS_NS };
+		if (view.value_size != 0)
+			memcpy(buf, view.value, view.value_size);
+		hit = true;
 	}
 	near__epoch_exit(self);
-	return get_beyond(cache, &key, &sink);
+	if (NEAR_UNLIKELY(!hit))
+		return get_beyond(cache, bytes, size, buf, buf_size, item);
+	near__count_by(cache->stats, self, NEAR__STAT_l1_hits, 1);
+	return NEAR_OK;
 }
 
 near_status near__ttl(near_cache *cache, near__key *key, const near__terms *terms, uint64_t *ttl_ms)

@@ -141,6 +141,12 @@ static inline _Atomic(uint32_t) *entry_stale(near__entry *e)
 {
 	return e->flags & ENTRY_STALE ? (_Atomic(uint32_t) *)((char *)e + entry_layout(e).stale) : NULL;
 }
+/* The same where nothing else is in the trailer: the common case, in a few instructions. */
+static inline _Atomic(uint32_t) *entry_stale_alone(near__entry *e)
+{
+	uint64_t at = (ENTRY_HEADER + (uint64_t)e->key_size + e->value_size + 3) & ~UINT64_C(3);
+	return (_Atomic(uint32_t) *)(void *)((char *)e + at);
+}
 static inline uint64_t entry_asof(const near__entry *e)
 {
 	/* L1-UNLINK, acquire: pairs with the fence in near__limbo_retire. The caller looks at the slot again. */

@@ -69,6 +69,14 @@ static inline bool is_candidate(uint64_t word, uint64_t hash)
 	return slot_has_tag(word, hash) && !slot_is_vacant(word) && (word & (SLOT_TENT | SLOT_FROZEN)) == 0;
 }
 
+static inline void view_stale(const _Atomic(uint32_t) *stale, int64_t now_ns, near__l1_view *view)
+{
+	/* relaxed: an end of life orders nothing. */
+	int64_t until_ns = tick_ns(now_ns, atomic_load_explicit(stale, memory_order_relaxed));
+	if (until_ns > view->fresh_until_ns)
+		view->stale_until_ns = until_ns;
+}
+
 /* What few entries have. */
 static void view_trailer(near__entry *e, int64_t now_ns, near__l1_view *view)
 {
@@ -81,12 +89,8 @@ static void view_trailer(near__entry *e, int64_t now_ns, near__l1_view *view)
 		memcpy(&view->version, at + l.version, sizeof(view->version));
 	if (e->flags & ENTRY_DELTA)
 		memcpy(&view->delta_us, at + l.delta, sizeof(view->delta_us));
-	if (e->flags & ENTRY_STALE) {
-		/* relaxed: an end of life orders nothing. */
-		int64_t stale = tick_ns(now_ns, atomic_load_explicit(entry_stale(e), memory_order_relaxed));
-		if (stale > view->fresh_until_ns)
-			view->stale_until_ns = stale;
-	}
+	if (e->flags & ENTRY_STALE)
+		view_stale(entry_stale(e), now_ns, view);
 }
 
 static inline void view_fill(near__entry *e, uint32_t life, int64_t now_ns, near__l1_view *view)
@@ -104,8 +108,10 @@ static inline void view_fill(near__entry *e, uint32_t life, int64_t now_ns, near
 	view->tag_count = 0;
 	view->tags = NULL;
 	view->marked_stale = (life & LIFE_MARK) != 0;
-	if ((e->flags & (ENTRY_VERSION | ENTRY_DELTA | ENTRY_STALE)) || e->tag_count > 0)
+	if (e->tag_count > 0 || (e->flags & (ENTRY_VERSION | ENTRY_DELTA)))
 		view_trailer(e, now_ns, view);
+	else if (e->flags & ENTRY_STALE)
+		view_stale(entry_stale_alone(e), now_ns, view);
 }
 
 static inline void note_access(const near__l1 *l1, near__slot *slot, uint64_t word)
